@@ -1,0 +1,67 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "assent/xa/reply.h"
+#include "assent/xa/xid.h"
+
+namespace assent {
+
+enum class Isolation { database_default, read_committed, repeatable_read, serializable };
+
+struct StartOptions {
+  /// Pushed into the database's own statement and lock timeouts for the statements of the branch. Never bounds
+  /// prepare or phase two.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  Isolation isolation = Isolation::database_default;
+  /// Declared by the caller and enforced by the database: a write fails. prepare() then ends the branch and answers
+  /// read_only without a forced write.
+  bool read_only = false;
+};
+
+/// One open unit of work, on the session that started it.
+///
+/// Not thread-safe: one thread at a time, and where Capabilities::session_bound_to_thread, the same thread always.
+/// No exception leaves it. The verbs follow The XA Specification (C193), chapter 5, with these additions:
+///
+/// - end() may be delayed into the round trip of the verb that follows; it only promises that no more work joins.
+/// - prepare() first proves that it ends the transaction that start() began (an application's own COMMIT; BEGIN in
+///   between is answered protocol_error, not_done, and nothing is prepared).
+/// - A verb that answers rb_…: the branch is over, rolled back, or will be by the destructor; nothing stays prepared.
+/// - resource_failed with Certainty::unknown: the answer was lost. The session is not used again.
+///
+/// Destruction of a branch that is not prepared rolls it back or closes its session. Destruction of a prepared
+/// branch leaves it prepared, to be finished by ResourceManager, and closes the session where only that frees it.
+class Branch {
+ public:
+  virtual ~Branch() = default;
+  Branch(const Branch&) = delete;
+  Branch& operator=(const Branch&) = delete;
+
+  virtual const Xid& xid() const = 0;
+
+  virtual Reply end() = 0;
+  /// ok: prepared, durably. read_only: over, nothing to commit. Every other: not prepared, unless unknown.
+  virtual Reply prepare() = 0;
+  /// Without prepare(). unknown: ResourceManager::settle() makes it definite.
+  virtual Reply commit_one_phase() = 0;
+  /// After prepare().
+  virtual Reply commit() = 0;
+  /// Before or after prepare().
+  virtual Reply rollback() = 0;
+
+  /// Before the end of work only: a new deadline for the statements that follow.
+  virtual Reply set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) = 0;
+
+  /// What ResourceManager::fate() needs beyond the Xid to find out later what became of the branch; to be kept with
+  /// the decision. Complete once prepare() answered ok. At most max_evidence bytes; may be empty.
+  virtual std::string evidence() const = 0;
+  static constexpr std::size_t max_evidence = 128;
+
+ protected:
+  Branch() = default;
+};
+
+}  // namespace assent

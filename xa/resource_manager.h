@@ -1,0 +1,126 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/xa/branch.h"
+#include "assent/xa/identity.h"
+#include "assent/xa/reply.h"
+#include "assent/xa/xid.h"
+
+namespace assent {
+
+/// What the transaction manager must know; probed from the live server, never assumed from its name.
+struct Capabilities {
+  bool two_phase = false;  ///< prepare() can work at all (PostgreSQL: max_prepared_transactions > 0)
+  bool prepared_survives_disconnect = false;
+  bool any_session_finishes_prepared = false;  ///< also while the session that prepared is still connected
+  bool session_bound_to_thread = false;
+  bool settles_one_phase = false;  ///< settle() works (Assent's witness table is there)
+};
+
+/// What a resource says of itself when it is reached.
+struct Probe {
+  Identity identity;
+  Capabilities capabilities;
+  std::string product;  ///< "PostgreSQL 15.18"
+};
+
+/// A branch that the database lists as prepared.
+struct PreparedBranch {
+  Xid xid;               ///< decoded; when it is no Xid at all (a foreign gid), format_id 0 and raw text in `raw`
+  std::string raw;       ///< the database's own name for it
+  std::string owner;     ///< database user, or empty
+  std::string database;  ///< database or schema, or empty where the server does not tell
+  std::optional<std::chrono::seconds> age;
+  bool ours_to_finish = true;  ///< false: another database of the cluster, or another owner's; `note` says which
+  std::string note;
+};
+
+/// What became of a branch, by evidence.
+enum class Fate {
+  committed,
+  rolled_back,
+  in_progress,  ///< running, prepared, or hidden by the server; ask again
+  unknown,      ///< no evidence: a person must look
+};
+
+std::string_view to_string(Fate fate);
+
+/// How a branch is finished from outside of its session.
+struct FinishOptions {
+  /// The incarnation that opened the branch is gone for certain: a session that still carries the branch may be ended.
+  bool carrier_is_dead = false;
+};
+
+/// What a prepared branch blocks meanwhile, for people.
+struct Impact {
+  std::optional<std::uint64_t> locks;
+  std::vector<std::string> waiting_sessions;  ///< one line each: who waits, for how long, with which statement
+  std::string note;
+};
+
+/// One line of `assent doctor`.
+struct Finding {
+  enum class Severity { good, advice, problem };
+  Severity severity = Severity::good;
+  std::string what;  ///< one sentence
+  std::string mend;  ///< the exact statement or configuration line; empty when good
+};
+
+/// A database that takes part in transactions. Needs no application session: any thread, any process, also after a
+/// crash. Thread-safe. No exception leaves it. Constructing one does not connect.
+///
+/// `not_found` means neither committed nor rolled back: ask fate().
+class ResourceManager {
+ public:
+  virtual ~ResourceManager() = default;
+  ResourceManager(const ResourceManager&) = delete;
+  ResourceManager& operator=(const ResourceManager&) = delete;
+
+  virtual const std::string& name() const = 0;
+  /// The URL without password, for people.
+  virtual const std::string& address() const = 0;
+
+  /// Connects (or takes a pooled session) and asks. Creates Assent's own table where it is missing and may be created.
+  virtual Result<Probe> probe() = 0;
+
+  /// Opens a branch on a pooled session, waiting for one until the deadline or the pool's own limit.
+  virtual Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) = 0;
+
+  /// Finish a prepared branch. ok is certain: adapters whose server can answer ok and do nothing check it themselves.
+  /// not_found: no such prepared branch can be finished now. resource_failed: ask again later.
+  virtual Reply commit(const Xid& xid, const FinishOptions& options) = 0;
+  virtual Reply rollback(const Xid& xid, const FinishOptions& options) = 0;
+
+  /// Every prepared branch the server lists, ours and foreign, in one question.
+  virtual Result<std::vector<PreparedBranch>> recover() = 0;
+
+  /// What became of a branch, from the witness. `evidence` is what Branch::evidence() said, or empty.
+  virtual Result<Fate> fate(const Xid& xid, const std::string& evidence) = 0;
+
+  /// After a one-phase commit whose reply was lost: makes the fate definite by writing the opposite under the same
+  /// key. Answers committed or rolled_back, or a failure to be asked again.
+  virtual Result<Fate> settle(const Xid& xid) = 0;
+
+  /// True when no session can still bring a prepare or commit of this branch: proof, not an empty scan. With
+  /// options.carrier_is_dead the session is ended if it is found.
+  virtual Result<bool> carrier_gone(const Xid& xid, const FinishOptions& options) = 0;
+
+  /// The witnesses of these branches are needed no more. Best effort; in batches.
+  virtual Reply forget(const std::vector<Xid>& finished) = 0;
+
+  virtual Result<Impact> impact(const Xid& xid) = 0;
+
+  /// Everything that would break two-phase commit, and what mends it. Connects on its own.
+  virtual std::vector<Finding> examine() = 0;
+
+ protected:
+  ResourceManager() = default;
+};
+
+}  // namespace assent

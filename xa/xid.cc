@@ -1,0 +1,210 @@
+#include "assent/xa/xid.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace assent {
+namespace {
+
+constexpr std::size_t gtrid_size = 1 + 3 * 8;
+constexpr std::string_view hex_digits = "0123456789abcdef";
+constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void put_u64(std::string& out, std::uint64_t value) {
+  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>((value >> shift) & 0xff);
+}
+
+std::uint64_t get_u64(std::string_view bytes) {
+  std::uint64_t value = 0;
+  for (const char byte : bytes.substr(0, 8)) value = value << 8 | static_cast<unsigned char>(byte);
+  return value;
+}
+
+std::string hex64(std::uint64_t value) {
+  std::string bytes;
+  put_u64(bytes, value);
+  return to_hex(bytes);
+}
+
+std::optional<std::uint64_t> parse_hex64(std::string_view text) {
+  if (text.size() != 16) return std::nullopt;
+  const auto bytes = from_hex(text);
+  if (!bytes) return std::nullopt;
+  return get_u64(*bytes);
+}
+
+template <class Integer>
+std::optional<Integer> parse_decimal(std::string_view text) {
+  // Canonical only: from_chars would take leading zeros, and then two texts would name one thing.
+  if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+  Integer value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<std::int64_t> parse_format_id(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  const auto magnitude = parse_decimal<std::int64_t>(negative ? text.substr(1) : text);
+  if (!magnitude || (negative && *magnitude == 0)) return std::nullopt;
+  return negative ? -*magnitude : *magnitude;
+}
+
+std::string to_base64(std::string_view bytes) {
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      group = group << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    }
+    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? base64_digits[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += 4) {
+    std::string_view digits = text.substr(i, 4);
+    const bool last = i + 4 == text.size();
+    while (last && digits.size() > 2 && digits.ends_with('=')) digits.remove_suffix(1);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 4; ++k) {
+      const std::size_t value = k < digits.size() ? base64_digits.find(digits[k]) : 0;
+      if (value == std::string_view::npos) return std::nullopt;
+      group = group << 6 | static_cast<std::uint32_t>(value);
+    }
+    for (std::size_t k = 0; k + 1 < digits.size(); ++k) out += static_cast<char>(group >> (16 - 8 * k) & 0xff);
+  }
+  // One text a value: refuses padding bits that are not zero.
+  if (to_base64(out) != text) return std::nullopt;
+  return out;
+}
+
+bool within_limits(const Xid& xid) {
+  return !xid.gtrid.empty() && xid.gtrid.size() <= Xid::max_part && xid.bqual.size() <= Xid::max_part;
+}
+
+bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+}  // namespace
+
+std::string to_hex(std::string_view bytes) {
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (const char byte : bytes) {
+    out += hex_digits[static_cast<unsigned char>(byte) >> 4];
+    out += hex_digits[static_cast<unsigned char>(byte) & 15];
+  }
+  return out;
+}
+
+std::optional<std::string> from_hex(std::string_view hex) {
+  if (hex.size() % 2 != 0) return std::nullopt;
+  std::string out;
+  for (std::size_t i = 0; i < hex.size(); i += 2) {
+    const std::size_t high = hex_digits.find(hex[i]);
+    const std::size_t low = hex_digits.find(hex[i + 1]);
+    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
+    out += static_cast<char>(high << 4 | low);
+  }
+  return out;
+}
+
+std::string TransactionId::text() const {
+  return std::string(1, static_cast<char>(kind)) + '-' + hex64(static_cast<std::uint64_t>(log)) + '-' +
+         hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence);
+}
+
+std::string TransactionId::gtrid() const {
+  std::string out;
+  out.reserve(gtrid_size);
+  out += static_cast<char>(kind);
+  put_u64(out, static_cast<std::uint64_t>(log));
+  put_u64(out, static_cast<std::uint64_t>(incarnation));
+  put_u64(out, sequence);
+  return out;
+}
+
+std::optional<TransactionId> TransactionId::from_text(std::string_view text) {
+  // l-0123456789abcdef-0123456789abcdef-42
+  if (text.size() < 37 || text[0] != static_cast<char>(DeciderKind::log) || text[1] != '-' || text[18] != '-' ||
+      text[35] != '-') {
+    return std::nullopt;
+  }
+  const auto log = parse_hex64(text.substr(2, 16));
+  const auto incarnation = parse_hex64(text.substr(19, 16));
+  const auto sequence = parse_decimal<std::uint64_t>(text.substr(36));
+  if (!log || !incarnation || !sequence) return std::nullopt;
+  return TransactionId{DeciderKind::log, LogId{*log}, Incarnation{*incarnation}, *sequence};
+}
+
+std::optional<TransactionId> TransactionId::from_gtrid(std::string_view bytes) {
+  if (bytes.size() != gtrid_size || bytes[0] != static_cast<char>(DeciderKind::log)) return std::nullopt;
+  return TransactionId{DeciderKind::log, LogId{get_u64(bytes.substr(1))}, Incarnation{get_u64(bytes.substr(9))},
+                       get_u64(bytes.substr(17))};
+}
+
+Xid Xid::of(const TransactionId& transaction, std::string_view resource) {
+  return {assent_format, transaction.gtrid(), std::string(resource)};
+}
+
+std::optional<TransactionId> Xid::transaction() const {
+  if (format_id != assent_format || !is_resource_name(bqual)) return std::nullopt;
+  return TransactionId::from_gtrid(gtrid);
+}
+
+std::string Xid::text() const {
+  if (const auto id = transaction()) return id->text() + '/' + bqual;
+  return std::to_string(format_id) + ':' + to_hex(gtrid) + ':' + to_hex(bqual);
+}
+
+std::optional<Xid> Xid::from_text(std::string_view text) {
+  if (const std::size_t slash = text.find('/'); slash != std::string_view::npos) {
+    const auto id = TransactionId::from_text(text.substr(0, slash));
+    const std::string_view resource = text.substr(slash + 1);
+    if (!id || !is_resource_name(resource)) return std::nullopt;
+    return of(*id, resource);
+  }
+  const std::size_t first = text.find(':');
+  const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
+  if (second == std::string_view::npos) return std::nullopt;
+  const auto format_id = parse_format_id(text.substr(0, first));
+  auto gtrid = from_hex(text.substr(first + 1, second - first - 1));
+  auto bqual = from_hex(text.substr(second + 1));
+  if (!format_id || !gtrid || !bqual) return std::nullopt;
+  Xid xid{*format_id, std::move(*gtrid), std::move(*bqual)};
+  if (!within_limits(xid) || xid.transaction()) return std::nullopt;  // ours has its own form
+  return xid;
+}
+
+bool is_resource_name(std::string_view name) {
+  if (name.empty() || name.size() > Xid::max_part || !is_alphanumeric(name.front())) return false;
+  for (const char c : name) {
+    if (!is_alphanumeric(c) && c != '_' && c != '-' && c != '.') return false;
+  }
+  return true;
+}
+
+std::string to_gid(const Xid& xid) {
+  return std::to_string(xid.format_id) + '_' + to_base64(xid.gtrid) + '_' + to_base64(xid.bqual);
+}
+
+std::optional<Xid> from_gid(std::string_view gid) {
+  const std::size_t first = gid.find('_');
+  const std::size_t second = first == std::string_view::npos ? first : gid.find('_', first + 1);
+  if (second == std::string_view::npos) return std::nullopt;
+  const auto format_id = parse_format_id(gid.substr(0, first));
+  auto gtrid = from_base64(gid.substr(first + 1, second - first - 1));
+  auto bqual = from_base64(gid.substr(second + 1));
+  if (!format_id || !gtrid || !bqual) return std::nullopt;
+  Xid xid{*format_id, std::move(*gtrid), std::move(*bqual)};
+  if (!within_limits(xid)) return std::nullopt;
+  return xid;
+}
+
+}  // namespace assent
