@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/recovery/decision.h"
+#include "assent/recovery/file_system.h"
+#include "assent/xa/identity.h"
+#include "assent/xa/xid.h"
+
+namespace assent {
+
+struct LogOptions {
+  std::size_t segment_bytes = 4 << 20;  ///< written as zeros before use; a larger checkpoint makes a larger segment
+};
+
+/// What became of a forced decision.
+enum class Forced {
+  durable,    ///< on disk: the transaction is committed
+  refused,    ///< no byte of its batch was written (disk full, log poisoned before): rolling back is safe
+  uncertain,  ///< cut off or failed in between: in doubt until the log is opened again; never roll back (rule 4)
+};
+
+/// One open of the log, as the log itself remembers it.
+struct IncarnationRecord {
+  Incarnation incarnation{};
+  std::int64_t opened_at_ms = 0;
+  std::int64_t pid = 0;
+  /// Every transaction with a smaller sequence number is over, with positive evidence from every branch. A prepared
+  /// branch below it has been resurrected (a restored database) and is never resolved by itself (rule 5).
+  std::uint64_t mark = 0;
+  /// Abort may be presumed: opened under the log's present place (inode, device, machine), or adopted since (rule 2).
+  bool presumable = false;
+};
+
+/// A resource as the log knows it (rule 8).
+struct LoggedResource {
+  std::string name;
+  Identity identity;
+};
+
+/// The decision log of one slot. At most one process has it open: the slot's lock says so.
+///
+/// Thread-safe after open(). Grammar: docs/log_format.md. What is here is durable only where the function says so.
+/// After a failed sync the log is poisoned: every later force is refused, nothing is retried over it (rule 4).
+class DecisionLog {
+ public:
+  /// Opens or creates the log in `directory`, whose lock the caller holds. What a crashed writer left may be in the
+  /// page cache only: copies all that still matters to a new segment and syncs file and directory before it returns
+  /// (rule 3). A torn last batch is dropped, and repaired() says so; anything wrong before it throws
+  /// Error{log_damaged} that names file and offset, and changes nothing (rule 10).
+  static std::unique_ptr<DecisionLog> open(FileSystem& files, const std::string& directory, const LogOptions& options);
+
+  virtual ~DecisionLog() = default;
+
+  virtual LogId id() const = 0;
+  /// A sentence when open() dropped a torn last batch; else empty.
+  virtual std::string repaired() const = 0;
+  /// True when the log was copied or restored since it was last open (rule 2), until adopt().
+  virtual bool moved() const = 0;
+  /// A person says: this copy is the log now. Forced. Throws Error.
+  virtual void adopt() = 0;
+
+  /// Begins a new incarnation: random, forced before this returns. Throws Error. Once for each open, by the owner only.
+  virtual Incarnation begin_incarnation() = 0;
+  virtual std::vector<IncarnationRecord> incarnations() const = 0;
+
+  /// Blocks until the batch that carries the decision is durable, or is known not to be (group commit: the first
+  /// waiter writes for all who came meanwhile; one fdatasync a batch). The decision is in unfinished() once durable or
+  /// uncertain.
+  virtual Forced force(const Decision& decision) = 0;
+
+  /// Every branch gave positive evidence. Not forced: written with a later batch, or by flush(). Losing it costs only
+  /// that recovery asks again.
+  virtual void finish(const TransactionId& id) = 0;
+  /// Raises an incarnation's mark. Not forced, and never written before the finish() calls made earlier.
+  virtual void raise_mark(Incarnation incarnation, std::uint64_t mark) = 0;
+  /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is poisoned.
+  virtual void flush() = 0;
+
+  /// Decisions that are not finished, by id.
+  virtual std::map<TransactionId, Decision> unfinished() const = 0;
+  virtual std::optional<Decision> find(const TransactionId& id) const = 0;
+
+  /// Remembers a resource's identity (new or changed). Forced. Throws Error.
+  virtual void note_resource(const LoggedResource& resource) = 0;
+  virtual std::vector<LoggedResource> resources() const = 0;
+
+  /// What a person decided against or without evidence (`assent force`), for the audit. Forced. Throws Error.
+  virtual void note_person(const TransactionId& id, const std::string& resource, const std::string& what) = 0;
+
+  /// True after a failed sync or write; says why.
+  virtual std::optional<std::string> poisoned() const = 0;
+
+  /// Bytes in the log's files, batches synced, decisions forced: for counting tests and metrics.
+  struct Counters {
+    std::uint64_t bytes = 0;
+    std::uint64_t syncs = 0;
+    std::uint64_t decisions = 0;
+  };
+  virtual Counters counters() const = 0;
+};
+
+}  // namespace assent
