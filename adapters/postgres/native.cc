@@ -1,0 +1,184 @@
+#include "assent/adapters/postgres/native.h"
+
+#include <utility>
+
+namespace assent::detail::postgres {
+namespace {
+
+void ignore_notice(void*, const char*) {}
+
+// pqxx keeps its PGconn private and offers no way to it. Naming a private member in an explicit instantiation is the
+// one place where the language allows it ([temp.spec.general]/6).
+PGconn* raw_of(const NativeConnection& connection);
+template <auto Member>
+struct RawOf {
+  friend PGconn* raw_of(const NativeConnection& connection) { return (connection.*Member)(); }
+};
+template struct RawOf<&NativeConnection::raw_connection>;
+
+[[noreturn]] void refuse_commit() {
+  throw pqxx::usage_error(
+      "this transaction is one branch of a distributed transaction: the transaction manager commits it");
+}
+
+#if PQXX_VERSION_MAJOR >= 7
+
+class BranchTransaction final : public pqxx::dbtransaction {
+ public:
+  explicit BranchTransaction(pqxx::connection& connection) : pqxx::dbtransaction(connection) { register_transaction(); }
+  ~BranchTransaction() noexcept override { close(); }
+
+ private:
+  void do_commit() override { refuse_commit(); }
+  void do_abort() override {}
+};
+
+class Pooled final : public Native {
+ public:
+  explicit Pooled(PGconn* connection)
+      : raw_(connection),
+        connection_(pqxx::connection::seize_raw_connection(connection)),
+        transaction_(std::make_unique<BranchTransaction>(connection_)) {}
+  ~Pooled() override {
+    transaction_.reset();
+    PGconn* const raw = std::move(connection_).release_raw_connection();
+    if (raw != nullptr) PQsetNoticeProcessor(raw, ignore_notice, nullptr);
+  }
+  pqxx::dbtransaction& transaction() override { return *transaction_; }
+  bool intact() const override { return raw_of(connection_) == raw_; }
+
+ private:
+  PGconn* raw_;
+  pqxx::connection connection_;
+  std::unique_ptr<BranchTransaction> transaction_;
+};
+
+class KeptFromReconnecting {  // libpqxx 7 never reconnects
+ public:
+  explicit KeptFromReconnecting(NativeConnection&) {}
+};
+
+#else
+
+class BranchTransaction final : public pqxx::dbtransaction {
+ public:
+  explicit BranchTransaction(pqxx::connection_base& connection)
+      : namedclass("branch"), pqxx::dbtransaction(connection, false) {
+    Begin();
+  }
+  ~BranchTransaction() noexcept override { End(); }
+
+ private:
+  void do_begin() override {}
+  // dbtransaction's own would abort at the first failed statement, and no savepoint could be returned to.
+  pqxx::result do_exec(const char query[]) override { return direct_exec(query); }
+  void do_commit() override { refuse_commit(); }
+  void do_abort() override {}
+};
+
+// Hands out one open connection, once, and keeps it open.
+class OneConnection final : public pqxx::connectionpolicy {
+ public:
+  explicit OneConnection(PGconn* connection) : pqxx::connectionpolicy(""), connection_(connection) {}
+  handle do_startconnect(handle) override {
+    if (connection_ == nullptr || PQstatus(connection_) != CONNECTION_OK) {
+      connection_ = nullptr;
+      throw pqxx::broken_connection("the session of this branch is lost");
+    }
+    return connection_;
+  }
+  handle do_completeconnect(handle same) override { return same; }
+  handle do_dropconnect(handle) noexcept override { return nullptr; }
+  handle do_disconnect(handle) noexcept override {
+    connection_ = nullptr;
+    return nullptr;
+  }
+
+ private:
+  PGconn* connection_;
+};
+
+struct HoldsPolicy {
+  OneConnection policy;
+};
+
+class PooledConnection final : private HoldsPolicy, public pqxx::connection_base {
+ public:
+  explicit PooledConnection(PGconn* connection)
+      : HoldsPolicy{OneConnection(connection)}, pqxx::connection_base(policy) {
+    init();
+  }
+  ~PooledConnection() { close(); }
+};
+
+class Pooled final : public Native {
+ public:
+  explicit Pooled(PGconn* raw)
+      : raw_(raw),
+        connection_(std::make_unique<PooledConnection>(raw)),
+        transaction_(std::make_unique<BranchTransaction>(*connection_)) {}
+  ~Pooled() override {
+    transaction_.reset();
+    connection_.reset();
+    PQsetNoticeProcessor(raw_, ignore_notice, nullptr);
+  }
+  pqxx::dbtransaction& transaction() override { return *transaction_; }
+  bool intact() const override { return true; }
+
+ private:
+  PGconn* raw_;
+  std::unique_ptr<PooledConnection> connection_;
+  std::unique_ptr<BranchTransaction> transaction_;
+};
+
+bool& inhibition_of(NativeConnection& connection);
+template <auto Member>
+struct InhibitionOf {
+  friend bool& inhibition_of(NativeConnection& connection) { return connection.*Member; }
+};
+template struct InhibitionOf<&NativeConnection::m_inhibit_reactivation>;
+
+class KeptFromReconnecting {
+ public:
+  explicit KeptFromReconnecting(NativeConnection& connection)
+      : inhibited_(inhibition_of(connection)), before_(std::exchange(inhibited_, true)) {}
+  KeptFromReconnecting(const KeptFromReconnecting&) = delete;
+  KeptFromReconnecting& operator=(const KeptFromReconnecting&) = delete;
+  ~KeptFromReconnecting() { inhibited_ = before_; }
+
+ private:
+  bool& inhibited_;
+  bool before_;
+};
+
+#endif
+
+class Adopted final : public Native {
+ public:
+  explicit Adopted(NativeConnection& borrowed)
+      : borrowed_(borrowed), raw_(raw_of(borrowed)), kept_(borrowed), transaction_(borrowed) {}
+  pqxx::dbtransaction& transaction() override { return transaction_; }
+  bool intact() const override { return raw_of(borrowed_) == raw_; }
+
+ private:
+  NativeConnection& borrowed_;
+  PGconn* raw_;
+  KeptFromReconnecting kept_;
+  BranchTransaction transaction_;
+};
+
+}  // namespace
+
+std::unique_ptr<Native> Native::over(PGconn* connection) {
+  return std::make_unique<Pooled>(connection);
+}
+
+std::unique_ptr<Native> Native::over(NativeConnection& borrowed) {
+  return std::make_unique<Adopted>(borrowed);
+}
+
+PGconn* Native::below(NativeConnection& connection) {
+  return raw_of(connection);
+}
+
+}  // namespace assent::detail::postgres

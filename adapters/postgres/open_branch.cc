@@ -1,0 +1,288 @@
+#include "assent/adapters/postgres/open_branch.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "assent/adapters/postgres/carrier.h"
+#include "assent/adapters/postgres/witness.h"
+#include "assent/xa/error.h"
+
+namespace assent::detail::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// How long past the deadline an idle session may hold its locks before the server ends it.
+constexpr milliseconds idle_grace{1000};
+// PostgreSQL's limit for a timeout setting, in milliseconds.
+constexpr milliseconds longest{2147483647};
+
+milliseconds left(steady_clock::time_point deadline) {
+  const auto until = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+  return std::clamp(until, milliseconds(1), longest - idle_grace);
+}
+
+std::string timeouts(std::optional<steady_clock::time_point> deadline) {
+  const auto setting = [](const char* name, milliseconds value) {
+    return std::string("SET LOCAL ") + name + " = " + std::to_string(value.count());
+  };
+  if (!deadline) {
+    return "SET LOCAL statement_timeout TO DEFAULT; SET LOCAL idle_in_transaction_session_timeout TO DEFAULT";
+  }
+  return setting("statement_timeout", left(*deadline)) + "; " +
+         setting("idle_in_transaction_session_timeout", left(*deadline) + idle_grace);
+}
+
+const char* isolation_text(Isolation isolation) {
+  switch (isolation) {
+    case Isolation::database_default:
+      return "";
+    case Isolation::read_committed:
+      return " ISOLATION LEVEL READ COMMITTED";
+    case Isolation::repeatable_read:
+      return " ISOLATION LEVEL REPEATABLE READ";
+    case Isolation::serializable:
+      return " ISOLATION LEVEL SERIALIZABLE";
+  }
+  return "";
+}
+
+// Begins the text that a failing guard casts to a number: the shortest way to an error in plain SQL.
+constexpr std::string_view guard_word = "assent_guard:";
+
+}  // namespace
+
+std::string begin_text(const Xid& xid, const StartOptions& options) {
+  const std::string mark = text_literal(carrier_name(xid));
+  std::string text = std::string("BEGIN") + isolation_text(options.isolation) +
+                     (options.read_only ? " READ ONLY" : " READ WRITE") + "; SET LOCAL assent.branch = " + mark +
+                     "; SET LOCAL application_name = " + mark;
+  if (options.deadline) text += "; " + timeouts(options.deadline);
+  return text;
+}
+
+OpenBranch::OpenBranch(Lease lease, Xid xid, const StartOptions& options, bool witness)
+    : xid_(std::move(xid)),
+      mark_(carrier_name(xid_)),
+      read_only_(options.read_only),
+      witness_(witness),
+      lease_(std::move(lease)),
+      native_(Native::over(lease_->raw())),
+      deadline_(options.deadline) {
+  if (deadline_) granted_ = left(*deadline_);
+}
+
+OpenBranch::OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid,
+                       const StartOptions& options, bool witness)
+    : xid_(std::move(xid)),
+      mark_(carrier_name(xid_)),
+      read_only_(options.read_only),
+      witness_(witness),
+      borrowed_(std::move(session)),
+      lender_(&borrowed),
+      native_(Native::over(borrowed)),
+      deadline_(options.deadline) {
+  if (deadline_) granted_ = left(*deadline_);
+}
+
+OpenBranch::~OpenBranch() {
+  if (process_.in_child()) {
+    // The session is the parent's; the lease leaks it.
+    static_cast<void>(native_.release());
+    return;
+  }
+  if (state_ == State::active || state_ == State::ended) static_cast<void>(rollback());
+  if (state_ == State::prepared) release_session();
+}
+
+pqxx::dbtransaction& OpenBranch::native() {
+  if (process_.in_child()) {
+    throw Error(ErrorCode::misuse, "a forked child uses its parent's branch " + xid_.text(),
+                "begin a transaction of its own in the child");
+  }
+  if (state_ != State::active || !native_) {
+    throw Error(ErrorCode::misuse, "the branch " + xid_.text() + " takes no more work", "begin another transaction");
+  }
+  // Statements are timed one by one. A quarter of the time gone is the most by which a late one may overstay.
+  if (deadline_ && left(*deadline_) < granted_ * 3 / 4) static_cast<void>(set_deadline(deadline_));
+  return native_->transaction();
+}
+
+std::optional<Reply> OpenBranch::refuse(bool allowed) {
+  if (process_.in_child()) {
+    return Reply::not_done(Code::protocol_error, "a forked child uses its parent's branch");
+  }
+  if (borrowed_ && Native::below(*lender_) != borrowed_->raw()) borrowed_->abandon();
+  if (state_ == State::lost) return Reply::unknown(Code::resource_failed, "the session of the branch is lost");
+  if (!allowed) return Reply::not_done(Code::protocol_error, "the branch is not in a state for this");
+  return std::nullopt;
+}
+
+void OpenBranch::close_native() {
+  if (native_ && !native_->intact()) session().abandon();
+  native_.reset();
+}
+
+void OpenBranch::release_session() {
+  close_native();
+  if (borrowed_) {
+    borrowed_.reset();
+    return;
+  }
+  if (!lease_) return;
+  if (!lease_->idle()) {
+    lease_.discard();
+    return;
+  }
+  lease_->begin_reset();
+  lease_.give_back();
+}
+
+// The branch is over, for certain; what is left of its transaction goes away with the session or by ROLLBACK.
+Reply OpenBranch::finish(Reply reply) {
+  const PGTransactionStatusType status = session().transaction_status();
+  if (status == PQTRANS_INTRANS || status == PQTRANS_INERROR) static_cast<void>(session().exec("ROLLBACK"));
+  state_ = reply.certainty == Certainty::unknown ? State::lost : State::over;
+  release_session();
+  return reply;
+}
+
+Reply OpenBranch::after_failure(const Answer& answer) {
+  Reply reply = failure_of(answer);
+  if (answer.sqlstate == "22P02" && answer.text.find(guard_word) != std::string::npos) {
+    const bool own_commit = answer.text.find(std::string(guard_word) + "branch") != std::string::npos;
+    reply = Reply::not_done(
+        Code::protocol_error,
+        own_commit
+            ? "the application ended the branch's transaction itself and began another: what it did before may be "
+              "committed, what came after is rolled back"
+            : "the application changed application_name or the read-only mode inside of the branch, which its safety "
+              "depends on: rolled back");
+  }
+  return finish(std::move(reply));
+}
+
+std::string OpenBranch::guard() const {
+  const std::string mark = text_literal(mark_);
+  const std::string same_name =
+      read_only_ ? "current_setting('transaction_read_only') = 'on'" : "current_setting('application_name') = " + mark;
+  return "CASE WHEN coalesce(current_setting('assent.branch', true), '') <> " + mark + " THEN ('" +
+         std::string(guard_word) + "branch ' || current_setting('assent.branch', true))::int WHEN NOT (" + same_name +
+         ") THEN ('" + std::string(guard_word) + "name ' || current_setting('application_name'))::int END";
+}
+
+// PREPARE and COMMIT run deferred constraints and triggers out of reach of statement_timeout; asked for before them,
+// they are statements like others.
+std::string OpenBranch::timed_constraints() const {
+  if (!deadline_) return {};
+  return "SET LOCAL statement_timeout = " + std::to_string(left(*deadline_).count()) +
+         "; SET CONSTRAINTS ALL IMMEDIATE; ";
+}
+
+// What the client side already knows about the transaction, before anything is sent.
+std::optional<Reply> OpenBranch::check_before_end() {
+  close_native();
+  switch (session().transaction_status()) {
+    case PQTRANS_INTRANS:
+      return std::nullopt;
+    case PQTRANS_INERROR:
+      return finish(Reply::not_done(Code::rb_rollback, "a statement of the branch failed and was not undone"));
+    case PQTRANS_IDLE:
+      return finish(Reply::not_done(Code::protocol_error,
+                                    "the application ended the branch's transaction itself: what it did before may be "
+                                    "committed already"));
+    case PQTRANS_ACTIVE:
+      return finish(Reply::not_done(Code::protocol_error, "a command of the branch is not finished yet"));
+    case PQTRANS_UNKNOWN:
+      break;
+  }
+  return finish(Reply::not_done(Code::rb_comm_fail, "the session was lost before the branch was ended"));
+}
+
+Reply OpenBranch::end() {
+  if (auto refusal = refuse(state_ == State::active)) return *refusal;
+  close_native();
+  state_ = State::ended;
+  return Reply::ok();
+}
+
+Reply OpenBranch::prepare() {
+  if (auto refusal = refuse(state_ == State::active || state_ == State::ended)) return *refusal;
+  if (auto over = check_before_end()) return *over;
+  if (read_only_) {
+    // COMMIT, not ROLLBACK: only it says whether a serializable reader has seen what it must not.
+    const Answer answer = session().exec("SELECT " + guard() + "; COMMIT");
+    if (!answer.ok()) return after_failure(answer);
+    if (answer.tag() != "COMMIT")
+      return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
+    return finish({Code::read_only, Certainty::done, {}});
+  }
+  // Guard first: outside of the branch's own transaction PREPARE would make an empty prepared transaction. The number
+  // is asked for, not looked up: PREPARE assigns one in any case.
+  const Answer answer = session().exec("SELECT " + guard() + ", pg_current_xact_id(); " + timed_constraints() +
+                                       "PREPARE TRANSACTION " + text_literal(to_gid(xid_)));
+  if (!answer.ok()) return after_failure(answer);
+  // A failed transaction is not refused by PREPARE but rolled back, with this tag and no error.
+  if (answer.tag() != "PREPARE TRANSACTION") {
+    return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back instead of preparing it"));
+  }
+  // If we crash now, the branch is prepared and nobody's but recovery's.
+  evidence_ = evidence_of(session().system_identifier(), answer.field(0, 1));
+  state_ = State::prepared;
+  return Reply::ok();
+}
+
+Reply OpenBranch::commit_one_phase() {
+  if (auto refusal = refuse(state_ == State::active || state_ == State::ended)) return *refusal;
+  if (auto over = check_before_end()) return *over;
+  std::string text = "SELECT " + guard() + "; ";
+  if (!read_only_) text += timed_constraints();
+  if (!read_only_ && witness_) text += witness_insert(xid_) + "; ";
+  const Answer answer = session().exec(text + "COMMIT");
+  if (!answer.ok()) return after_failure(answer);
+  if (answer.tag() != "COMMIT") return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
+  return finish(Reply::ok());
+}
+
+Reply OpenBranch::commit() {
+  if (auto refusal = refuse(state_ == State::prepared)) return *refusal;
+  const Answer answer = session().exec("COMMIT PREPARED " + text_literal(to_gid(xid_)));
+  if (answer.ok()) return finish(Reply::ok());
+  if (answer.sqlstate == "42704") return finish(Reply::unknown(Code::not_found, answer.text));
+  return finish(failure_of(answer));
+}
+
+Reply OpenBranch::rollback() {
+  if (auto refusal = refuse(state_ == State::active || state_ == State::ended || state_ == State::prepared)) {
+    return *refusal;
+  }
+  if (state_ == State::prepared) {
+    const Answer answer = session().exec("ROLLBACK PREPARED " + text_literal(to_gid(xid_)));
+    if (answer.ok()) return finish(Reply::ok());
+    if (answer.sqlstate == "42704") return finish(Reply::unknown(Code::not_found, answer.text));
+    return finish(failure_of(answer));
+  }
+  close_native();
+  if (session().transaction_status() == PQTRANS_IDLE) {
+    return finish(Reply::unknown(Code::heuristic_hazard,
+                                 "the application ended the branch's transaction itself: it may be committed"));
+  }
+  // No PREPARE was ever sent on this session: whether the server hears ROLLBACK or only the end of the session, the
+  // branch cannot be committed any more.
+  return finish(Reply::ok());
+}
+
+Reply OpenBranch::set_deadline(std::optional<steady_clock::time_point> deadline) {
+  if (auto refusal = refuse(state_ == State::active)) return *refusal;
+  if (session().transaction_status() != PQTRANS_INTRANS) {
+    return Reply::not_done(Code::protocol_error, "the branch has a failed or unfinished statement");
+  }
+  const Answer answer = session().exec(timeouts(deadline));
+  if (!answer.ok()) return failure_of(answer);
+  deadline_ = deadline;
+  if (deadline_) granted_ = left(*deadline_);
+  return Reply::ok();
+}
+
+}  // namespace assent::detail::postgres

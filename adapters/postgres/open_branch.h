@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "assent/adapters/pool.h"
+#include "assent/adapters/postgres/native.h"
+#include "assent/adapters/postgres/session.h"
+#include "assent/xa/branch.h"
+
+namespace assent::detail::postgres {
+
+/// BEGIN with everything a branch needs, as one query string: isolation, read-only, the mark that prepare() looks for,
+/// the name under which others find the session, and the deadline.
+std::string begin_text(const Xid& xid, const StartOptions& options);
+
+/// A branch on a session.
+///
+///     active ──end──▶ ended ──prepare──▶ prepared ──commit/rollback──▶ over
+///        └──────────────┴──prepare (read-only, failed), commit_one_phase, rollback──▶ over
+///     a lost answer ──▶ lost: the session is closed, never used again
+class OpenBranch final : public Branch {
+ public:
+  using Lease = Pool<Session>::Lease;
+
+  /// On a pooled session in which begin_text() has succeeded.
+  OpenBranch(Lease lease, Xid xid, const StartOptions& options, bool witness);
+  /// On a borrowed connection, the same; `borrowed` outlives the branch.
+  OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid, const StartOptions& options,
+             bool witness);
+  ~OpenBranch() override;
+
+  const Xid& xid() const override { return xid_; }
+  Reply end() override;
+  Reply prepare() override;
+  Reply commit_one_phase() override;
+  Reply commit() override;
+  Reply rollback() override;
+  Reply set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) override;
+  std::string evidence() const override { return evidence_; }
+
+  /// The application's transaction object. Valid until end() or any later verb. Throws Error{misuse} when the branch
+  /// is not active.
+  pqxx::dbtransaction& native();
+
+ private:
+  enum class State { active, ended, prepared, over, lost };
+
+  Session& session() { return borrowed_ ? *borrowed_ : *lease_; }
+  std::optional<Reply> refuse(bool allowed);
+  std::optional<Reply> check_before_end();
+  std::string guard() const;
+  std::string timed_constraints() const;
+  Reply finish(Reply reply);
+  Reply after_failure(const Answer& answer);
+  void release_session();
+  void close_native();
+
+  const Xid xid_;
+  const std::string mark_;
+  const bool read_only_;
+  const bool witness_;
+  const ForkGuard process_;
+  Lease lease_;
+  std::unique_ptr<Session> borrowed_;
+  NativeConnection* lender_ = nullptr;
+  std::unique_ptr<Native> native_;
+  State state_ = State::active;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::chrono::milliseconds granted_{0};
+  std::string evidence_;
+};
+
+}  // namespace assent::detail::postgres
