@@ -79,8 +79,9 @@ struct RecoveryReport {
   std::vector<TransactionId> finished;  ///< decisions that left the log in this pass
 
   std::size_t needing_person() const;
-  /// True when every resource answered, and no branch of a log in hand is left over: an adopted slot may be released.
-  bool clean() const;
+  /// True when every resource answered and nothing of this log is left over: an adopted slot may be released. It proves
+  /// nothing about late prepares: whoever looks for slots to adopt must come back to it.
+  bool clean(LogId log) const;
   const ResourceReport* resource(const std::string& name) const;
 };
 
