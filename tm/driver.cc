@@ -1,0 +1,153 @@
+#include "assent/tm/driver.h"
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <variant>
+
+namespace assent::detail {
+namespace {
+
+using namespace two_phase;
+
+std::vector<bool> read_only_flags(const TransactionState& state) {
+  std::vector<bool> flags;
+  for (const Enlisted& each : state.branches) flags.push_back(each.read_only);
+  return flags;
+}
+
+/// Of every effect but Force and Over.
+BranchIndex branch_of(const Effect& effect) {
+  return std::visit(
+      [](const auto& each) -> BranchIndex {
+        if constexpr (requires { each.branch; }) return each.branch;
+        return 0;
+      },
+      effect);
+}
+
+}  // namespace
+
+Driver::Driver(Engine& engine, TransactionState& state)
+    : engine_(engine), state_(state), machine_(read_only_flags(state)), evidence_(state.branches.size()) {}
+
+void Driver::run(bool commit) {
+  if (!commit || state_.rollback_only) {
+    execute(machine_.step(
+        RollbackRequested{state_.rollback_only ? state_.rollback_reason : "the application rolled back"}));
+  } else if (deadline_passed()) {
+    execute(machine_.step(DeadlinePassed{}));
+  } else {
+    execute(machine_.step(CommitRequested{}));
+  }
+  while (!over_) {
+    const Event event = next();
+    // Not while the decision is forced, nor after: then the deadline has ended.
+    if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
+    execute(machine_.step(event));
+  }
+}
+
+bool Driver::deadline_passed() const {
+  return state_.deadline.has_value() && std::chrono::steady_clock::now() >= *state_.deadline;
+}
+
+void Driver::execute(const Effects& effects) {
+  const Effect* mine = nullptr;
+  for (const Effect& effect : effects) {
+    if (std::holds_alternative<Over>(effect)) {
+      over_ = true;
+    } else if (mine == nullptr) {
+      mine = &effect;
+    } else {
+      boost::asio::post(engine_.executor(), [this, effect] { post(perform(effect)); });
+    }
+  }
+  if (mine != nullptr) post(perform(*mine));
+}
+
+template <class Verb>
+auto Driver::observed(std::string_view verb, std::string_view resource, Verb&& execute) {
+  engine_.observer().step({state_.id, verb, resource, false});
+  auto result = std::forward<Verb>(execute)();
+  engine_.observer().step({state_.id, verb, resource, true});
+  return result;
+}
+
+Event Driver::perform(const Effect& effect) {
+  if (std::holds_alternative<Force>(effect)) {
+    return LogForced{observed("force", "", [&] { return force(); })};
+  }
+  const BranchIndex index = branch_of(effect);
+  Enlisted& enlisted = state_.branches[index];
+  const std::string& name = enlisted.resource->manager->name();
+  if (std::holds_alternative<Prepare>(effect)) {
+    return Voted{index, observed("prepare", name, [&] {
+                   Reply reply = enlisted.branch->end();
+                   if (reply.is_ok()) reply = enlisted.branch->prepare();
+                   if (reply.is_ok()) evidence_[index] = enlisted.branch->evidence();
+                   return reply;
+                 })};
+  }
+  if (std::holds_alternative<Commit>(effect)) {
+    return BranchReplied{index, observed("commit", name, [&] { return enlisted.branch->commit(); })};
+  }
+  if (std::holds_alternative<Rollback>(effect)) {
+    return BranchReplied{index, observed("rollback", name, [&] { return enlisted.branch->rollback(); })};
+  }
+  if (std::holds_alternative<CommitOnePhase>(effect)) {
+    return BranchReplied{index, observed("commit one phase", name, [&] {
+                           Reply reply = enlisted.branch->end();
+                           return reply.is_ok() ? enlisted.branch->commit_one_phase() : reply;
+                         })};
+  }
+  const Xid xid = enlisted.branch->xid();
+  // The session is of no more use, and while it lives it may hold what the witness waits for.
+  enlisted.branch.reset();
+  const Result<Fate> fate = observed("settle", name, [&] { return enlisted.resource->manager->settle(xid); });
+  return Settled{index, fate ? *fate : Fate::unknown};
+}
+
+ForceResult Driver::force() {
+  Decision decision;
+  decision.id = state_.id;
+  decision.label = state_.label;
+  decision.decided_at_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  for (BranchIndex i = 0; i < state_.branches.size(); ++i) {
+    if (machine_.branches()[i].state != BranchState::prepared) continue;
+    decision.branches.push_back({state_.branches[i].resource->manager->name(), evidence_[i]});
+  }
+  switch (engine_.log().force(decision)) {
+    case Forced::durable:
+      decided_ = true;
+      engine_.observer().decided(state_.id);
+      return ForceResult::durable;
+    case Forced::refused:
+      engine_.observer().log_stalled(engine_.log().poisoned().value_or("the log refused a decision"));
+      return ForceResult::refused;
+    case Forced::uncertain:
+      engine_.observer().log_stalled(engine_.log().poisoned().value_or("a force was cut off"));
+      return ForceResult::uncertain;
+  }
+  return ForceResult::uncertain;
+}
+
+Event Driver::next() {
+  std::unique_lock lock(mutex_);
+  arrived_.wait(lock, [this] { return !inbox_.empty(); });
+  Event event = std::move(inbox_.front());
+  inbox_.pop_front();
+  return event;
+}
+
+void Driver::post(Event event) {
+  // Notified under the lock: after the last event the caller may destroy this object.
+  const std::lock_guard lock(mutex_);
+  inbox_.push_back(std::move(event));
+  arrived_.notify_one();
+}
+
+}  // namespace assent::detail

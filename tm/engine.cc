@@ -1,0 +1,339 @@
+#include "assent/tm/engine.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "assent/tm/driver.h"
+#include "assent/xa/error.h"
+
+namespace assent::detail {
+namespace {
+
+using std::chrono::steady_clock;
+
+/// A slot that nobody holds is examined again after so many passes, whether or not anything was seen of it.
+constexpr std::uint64_t examine_again = 60;
+
+OutcomeKind kind_of(two_phase::End end) {
+  switch (end) {
+    case two_phase::End::committed:
+      return OutcomeKind::committed;
+    case two_phase::End::rolled_back:
+      return OutcomeKind::rolled_back;
+    case two_phase::End::heuristic:
+      return OutcomeKind::heuristic;
+    case two_phase::End::in_doubt:
+    case two_phase::End::undecided:
+      break;
+  }
+  return OutcomeKind::in_doubt;
+}
+
+Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
+  std::vector<BranchOutcome> branches;
+  for (std::size_t i = 0; i < state.branches.size(); ++i) {
+    const two_phase::BranchInfo& info = machine.branches()[i];
+    branches.push_back({state.branches[i].resource->manager->name(), std::string(to_string(info.state)), info.last});
+  }
+  const bool doomed = state.rollback_only && machine.cause().is_ok();
+  return {kind_of(machine.end()), state.id, machine.reason(), doomed ? state.rollback_cause : machine.cause(),
+          std::move(branches)};
+}
+
+}  // namespace
+
+Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
+    : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
+      recovery_interval_(config.recovery_interval) {
+  std::vector<RecoverableResource> recoverable;
+  for (const ResourceSpec& spec : config.resources) {
+    auto entry = std::make_unique<ResourceEntry>();
+    entry->manager = adapters.open(spec);
+    entry->formerly = spec.formerly;
+    recoverable.push_back({entry->manager, spec.formerly});
+    if (!resources_.emplace(spec.name, std::move(entry)).second) {
+      throw Error(ErrorCode::configuration, "the resource name '" + spec.name + "' stands twice",
+                  "give every resource a name of its own");
+    }
+  }
+  directory_ = NodeDirectory::open(FileSystem::real(), config.log_directory, config.node);
+  slot_ = directory_->claim();
+  incarnation_ = slot_->log().begin_incarnation();
+  live_ = std::make_unique<LiveTable>(slot_->log(), incarnation_, *observer_);
+  sweeper_ = std::make_unique<WitnessSweeper>(slot_->log());
+  recoverer_ = std::make_unique<Recoverer>(std::move(recoverable));
+  executor_ = std::make_unique<boost::asio::thread_pool>(config.threads);
+  recovery_thread_ = std::thread([this] { recovery_loop(); });
+}
+
+Engine::~Engine() {
+  if (process_.in_child()) {
+    // Threads did not come along; log, lock and sessions are the parent's.
+    static_cast<void>(executor_.release());
+    recovery_thread_.detach();
+    for (auto& [name, entry] : resources_) static_cast<void>(entry.release());
+    for (auto& slot : adopted_) static_cast<void>(slot.release());
+    static_cast<void>(recoverer_.release());
+    static_cast<void>(sweeper_.release());
+    static_cast<void>(live_.release());
+    static_cast<void>(slot_.release());
+    static_cast<void>(directory_.release());
+    return;
+  }
+  {
+    const std::lock_guard lock(recovery_mutex_);
+    stopping_ = true;
+  }
+  recovery_wake_.notify_all();
+  recovery_thread_.join();
+  executor_->join();
+  sweeper_->sweep(true);
+  slot_->log().flush();
+}
+
+void Engine::refuse_in_child() const {
+  if (!process_.in_child()) return;
+  throw Error(ErrorCode::misuse, "this process was forked after Assent was opened, and cannot use its parent's",
+              "open a transaction manager of its own in the child: a node directory has room for several processes");
+}
+
+std::unique_ptr<TransactionState> Engine::begin(std::optional<std::chrono::milliseconds> deadline,
+                                                const std::string& label) {
+  refuse_in_child();
+  if (label.size() > Decision::max_label) {
+    throw Error(ErrorCode::misuse, "a label has at most 256 bytes, this one has " + std::to_string(label.size()),
+                "shorten it");
+  }
+  if (const auto why = slot_->log().poisoned()) {
+    throw Error(ErrorCode::log_failed, "the log takes no more decisions: " + *why,
+                "mend the disk, then open the transaction manager again; what is in doubt is settled then");
+  }
+  auto state = std::make_unique<TransactionState>();
+  if (deadline) state->deadline = steady_clock::now() + *deadline;
+  state->label = label;
+  state->id = live_->begin();
+  return state;
+}
+
+ResourceEntry* Engine::entry(const ResourceManager& manager) {
+  const auto found = resources_.find(manager.name());
+  return found != resources_.end() && found->second->manager.get() == &manager ? found->second.get() : nullptr;
+}
+
+std::shared_ptr<ResourceManager> Engine::find(std::string_view name) const {
+  refuse_in_child();
+  if (const auto found = resources_.find(name); found != resources_.end()) return found->second->manager;
+  std::string known;
+  for (const auto& [each, entry] : resources_) known += (known.empty() ? "" : ", ") + each;
+  throw Error(ErrorCode::misuse, "no resource is named '" + std::string(name) + "'",
+              known.empty() ? "the configuration names none" : "configured are: " + known);
+}
+
+void Engine::admit(ResourceEntry& entry) {
+  const std::lock_guard lock(entry.admission);
+  if (entry.admitted) return;
+  const std::string& name = entry.manager->name();
+  Result<Probe> probe = entry.manager->probe();
+  if (!probe) {
+    const bool down = probe.failure().code == Code::resource_failed;
+    throw Error(down ? ErrorCode::resource_down : ErrorCode::resource_unfit,
+                "resource '" + name + "' (" + entry.manager->address() + "): " + describe(probe.failure()),
+                down ? "check that the database runs and that the URL is right" : "run `assent doctor`");
+  }
+  for (const auto& [other, each] : resources_) {
+    if (each.get() == &entry) continue;
+    const std::unique_lock theirs(each->admission, std::try_to_lock);
+    if (!theirs || each->identity != probe->identity) continue;
+    throw Error(ErrorCode::resource_unfit,
+                "resources '" + name + "' and '" + other + "' are one database (" + probe->identity.text() + ")",
+                "configure each database once");
+  }
+  bool known = false;
+  for (const LoggedResource& logged : log().resources()) {
+    const bool formerly = std::find(entry.formerly.begin(), entry.formerly.end(), logged.name) != entry.formerly.end();
+    if ((logged.name == name || formerly) && logged.identity != probe->identity) {
+      throw Error(ErrorCode::resource_unfit,
+                  "behind resource '" + name + "' stands another database: the log knows " + logged.identity.text() +
+                      ", the server says " + probe->identity.text(),
+                  "point its URL to the database it was, or give the new database a resource name of its own");
+    }
+    if (logged.name != name && !formerly && logged.identity == probe->identity) {
+      throw Error(ErrorCode::resource_unfit,
+                  "the log knows the database of resource '" + name + "' as '" + logged.name + "'",
+                  "add formerly = [\"" + logged.name + "\"] to resource '" + name + "'");
+    }
+    known = known || logged.name == name;
+  }
+  if (!known) log().note_resource({name, probe->identity});
+  entry.identity = probe->identity;
+  entry.admitted = probe->capabilities;
+}
+
+Outcome Engine::complete(TransactionState& state, bool commit) {
+  {
+    const std::lock_guard lock(state.mutex);
+    if (state.over) {
+      throw Error(ErrorCode::misuse, "transaction " + state.id.text() + " is over already", "begin another one");
+    }
+    state.over = true;
+  }
+  Driver driver(*this, state);
+  driver.run(commit);
+  const two_phase::TwoPhaseCommit& machine = driver.machine();
+  Outcome outcome = outcome_of(state, machine);
+  Ending ending{driver.decided(), machine.is_one_phase(), {}};
+  bool all_committed = outcome.committed();
+  bool unfinished = outcome.kind() == OutcomeKind::in_doubt;
+  for (std::size_t i = 0; i < state.branches.size(); ++i) {
+    const two_phase::BranchState branch = machine.branches()[i].state;
+    ending.evidence.emplace(outcome.branches()[i].resource, driver.evidence()[i]);
+    all_committed = all_committed && branch != two_phase::BranchState::pending;
+    unfinished =
+        unfinished || branch == two_phase::BranchState::pending || branch == two_phase::BranchState::unconfirmed;
+  }
+  // A crash before this loses nothing: recovery asks the branches again, and their witnesses answer.
+  if (ending.decided && all_committed) log().finish(state.id);
+  live_->complete(outcome, ending);
+  bool sweep = false;
+  if (all_committed) {
+    for (std::size_t i = 0; i < state.branches.size(); ++i) {
+      if (machine.branches()[i].state != two_phase::BranchState::committed) continue;
+      const auto& manager = state.branches[i].resource->manager;
+      sweep = sweeper_->add(manager, Xid::of(state.id, manager->name())) || sweep;
+    }
+  }
+  // Sessions of unfinished branches are closed here, so that recovery may take the branches over.
+  state.branches.clear();
+  if (sweep) boost::asio::post(*executor_, [this] { sweeper_->sweep(false); });
+  if (unfinished) want_pass();
+  if (outcome.kind() == OutcomeKind::in_doubt) observer_->in_doubt(outcome);
+  if (outcome.kind() == OutcomeKind::heuristic) observer_->heuristic(outcome);
+  return outcome;
+}
+
+void Engine::want_pass() {
+  {
+    const std::lock_guard lock(recovery_mutex_);
+    passes_wanted_ = passes_begun_ + 1;
+  }
+  recovery_wake_.notify_all();
+}
+
+RecoveryReport Engine::recover_now() {
+  refuse_in_child();
+  std::unique_lock lock(recovery_mutex_);
+  const std::uint64_t mine = passes_begun_ + 1;
+  passes_wanted_ = mine;
+  recovery_wake_.notify_all();
+  recovery_wake_.wait(lock, [&] { return stopping_ || passes_done_ >= mine; });
+  return last_report_;
+}
+
+void Engine::recovery_loop() {
+  std::unique_lock lock(recovery_mutex_);
+  bool first = true;
+  while (!stopping_) {
+    if (!first) {
+      recovery_wake_.wait_for(lock, recovery_interval_, [&] { return stopping_ || passes_wanted_ > passes_begun_; });
+      if (stopping_) return;
+    }
+    first = false;
+    const bool asked = passes_wanted_ > passes_begun_;
+    const std::uint64_t mine = ++passes_begun_;
+    lock.unlock();
+    RecoveryReport report = recovery_pass(asked);
+    lock.lock();
+    passes_done_ = mine;
+    last_report_ = std::move(report);
+    recovery_wake_.notify_all();
+  }
+}
+
+RecoveryReport Engine::recovery_pass(bool ask_all_now) {
+  adopt_orphans(last_report_);
+  std::vector<LogInHand> logs{{&log(), incarnation_, live_.get()}};
+  for (const auto& slot : adopted_) logs.push_back({&slot->log(), std::nullopt, nullptr});
+  RecoveryReport report =
+      recoverer_->pass(logs, directory_->slots(),
+                       {.now = steady_clock::now(), .dry_run = false, .ask_all_now = ask_all_now, .only = {}});
+  for (const BranchReport& branch : report.branches) {
+    if (branch.transaction && branch.needs_person()) {
+      observer_->needs_person(*branch.transaction, branch.resource, std::string(branch.resolution.text));
+    }
+  }
+  release_clean(report);
+  settle_one_phase();
+  return report;
+}
+
+void Engine::adopt_orphans(const RecoveryReport& last) {
+  if (++examined_passes_ % examine_again == 0) examined_.clear();
+  std::set<LogId> wanted;
+  for (const BranchReport& branch : last.branches) {
+    // A branch that came to light after its slot was found clean: a late prepare, or a database that was away.
+    if (branch.evidence.owner == Owner::unheld_slot && branch.transaction) wanted.insert(branch.transaction->log);
+  }
+  for (const SlotState& slot : directory_->slots()) {
+    if (slot.holder_pid || !slot.log) {
+      examined_.erase(slot.number);
+      continue;
+    }
+    if (examined_.contains(slot.number) && !wanted.contains(*slot.log)) continue;
+    try {
+      if (auto adopted = directory_->adopt(slot.number)) adopted_.push_back(std::move(adopted));
+    } catch (const Error& error) {
+      observer_->log_stalled(slot.directory + ": " + error.what());
+      examined_.insert(slot.number);
+    }
+  }
+}
+
+void Engine::release_clean(const RecoveryReport& report) {
+  for (const ResourceReport& resource : report.resources) {
+    if (!resource.usable()) return;
+  }
+  std::erase_if(adopted_, [&](const std::unique_ptr<Slot>& slot) {
+    if (!slot->log().unfinished().empty()) return false;
+    for (const BranchReport& branch : report.branches) {
+      if (branch.transaction && branch.transaction->log == slot->log().id() && !branch.done) return false;
+    }
+    slot->log().flush();
+    examined_.insert(slot->number());
+    return true;
+  });
+}
+
+void Engine::settle_one_phase() {
+  for (const auto& [id, resource] : live_->one_phase_in_doubt()) {
+    const auto& manager = resources_.find(resource)->second->manager;
+    const Result<Fate> fate = manager->settle(Xid::of(id, resource));
+    if (!fate || (*fate != Fate::committed && *fate != Fate::rolled_back)) continue;
+    live_->settled(id, *fate == Fate::committed ? OutcomeKind::committed : OutcomeKind::rolled_back);
+    observer_->resolved(id, resource, Reply::ok());
+  }
+}
+
+Outcome Engine::outcome(const TransactionId& id) {
+  refuse_in_child();
+  if (live_->is_active(id)) return {OutcomeKind::in_doubt, id, "it is still running in this process", {}, {}};
+  settle_one_phase();
+  if (const auto known = live_->known(id)) return *known;
+  for (const SlotState& slot : directory_->slots()) {
+    if (slot.log != id.log) continue;
+    const bool held_here = slot.number == slot_->number();
+    if (!held_here) break;
+    if (const auto decision = log().find(id)) {
+      std::vector<BranchOutcome> branches;
+      for (const DecidedBranch& branch : decision->branches) branches.push_back({branch.resource, "pending", {}});
+      return {OutcomeKind::committed, id, "", {}, std::move(branches)};
+    }
+  }
+  return ask_witnesses(id);
+}
+
+Outcome Engine::ask_witnesses(const TransactionId& id) {
+  return {OutcomeKind::in_doubt, id, "no longer known", {}, {}};
+}
+
+}  // namespace assent::detail

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "assent/recovery/live_transactions.h"
+#include "assent/recovery/node_directory.h"
+#include "assent/recovery/recoverer.h"
+#include "assent/tm/config.h"
+#include "assent/tm/live_table.h"
+#include "assent/tm/observer.h"
+#include "assent/tm/outcome.h"
+#include "assent/tm/witness_sweeper.h"
+#include "assent/xa/fork_guard.h"
+#include "assent/xa/registry.h"
+
+namespace assent::detail {
+
+/// A configured resource, and whether it may take part (rule 8).
+struct ResourceEntry {
+  std::shared_ptr<ResourceManager> manager;
+  std::vector<std::string> formerly;
+  std::mutex admission;
+  std::optional<Capabilities> admitted;  ///< set once its identity was checked against the log and the others
+  std::optional<Identity> identity;
+};
+
+/// One branch of an open transaction.
+struct Enlisted {
+  ResourceEntry* resource = nullptr;
+  bool read_only = false;
+  std::unique_ptr<Branch> branch;
+};
+
+struct TransactionState {
+  TransactionId id;
+  std::string label;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  std::mutex mutex;  ///< of what follows; branches' addresses stay
+  std::deque<Enlisted> branches;
+  bool over = false;
+  bool rollback_only = false;
+  std::string rollback_reason;
+  Reply rollback_cause;
+};
+
+/// What a TransactionManager owns: log, resources, executor, and the thread that recovers in the background.
+class Engine {
+ public:
+  Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
+  /// Stops recovery, writes what the log still holds back, releases the slot. In a forked child: leaks all of it.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Throws Error{misuse} in a forked child.
+  void refuse_in_child() const;
+
+  std::unique_ptr<TransactionState> begin(std::optional<std::chrono::milliseconds> deadline, const std::string& label);
+  /// Checks once that the resource may take part. Throws Error.
+  void admit(ResourceEntry& entry);
+  ResourceEntry* entry(const ResourceManager& manager);
+  std::shared_ptr<ResourceManager> find(std::string_view name) const;
+
+  /// Drives a transaction to its end and tells everybody who must know.
+  Outcome complete(TransactionState& state, bool commit);
+
+  Outcome outcome(const TransactionId& id);
+  RecoveryReport recover_now();
+
+  DecisionLog& log() { return slot_->log(); }
+  Observer& observer() { return *observer_; }
+  boost::asio::thread_pool& executor() { return *executor_; }
+
+ private:
+  void want_pass();
+  void recovery_loop();
+  RecoveryReport recovery_pass(bool ask_all_now);
+  void adopt_orphans(const RecoveryReport& last);
+  void release_clean(const RecoveryReport& report);
+  void settle_one_phase();
+  Outcome ask_witnesses(const TransactionId& id);
+
+  const ForkGuard process_;
+  std::shared_ptr<Observer> observer_;
+  std::unique_ptr<NodeDirectory> directory_;
+  std::unique_ptr<Slot> slot_;
+  Incarnation incarnation_{};
+  std::map<std::string, std::unique_ptr<ResourceEntry>, std::less<>> resources_;
+  std::unique_ptr<LiveTable> live_;
+  std::unique_ptr<WitnessSweeper> sweeper_;
+  std::unique_ptr<Recoverer> recoverer_;
+  std::unique_ptr<boost::asio::thread_pool> executor_;
+
+  // The recovery thread's own.
+  std::vector<std::unique_ptr<Slot>> adopted_;
+  std::set<int> examined_;  ///< slots that nobody holds and that were found clean since
+  std::uint64_t examined_passes_ = 0;
+
+  const std::chrono::milliseconds recovery_interval_;
+  std::mutex recovery_mutex_;
+  std::condition_variable recovery_wake_;
+  bool stopping_ = false;
+  std::uint64_t passes_wanted_ = 0;
+  std::uint64_t passes_begun_ = 0;
+  std::uint64_t passes_done_ = 0;
+  RecoveryReport last_report_;
+  std::thread recovery_thread_;
+};
+
+}  // namespace assent::detail

@@ -1,0 +1,153 @@
+#include "assent/tm/live_table.h"
+
+#include <utility>
+
+namespace assent::detail {
+
+LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer)
+    : log_(log), incarnation_(incarnation), observer_(observer) {}
+
+TransactionId LiveTable::begin() {
+  // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
+  const std::lock_guard lock(mutex_);
+  const TransactionId id{DeciderKind::log, log_.id(), incarnation_, next_++};
+  entries_.emplace(id.sequence, Entry{});
+  return id;
+}
+
+void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
+  std::unique_lock lock(mutex_);
+  remember(outcome);
+  const auto found = entries_.find(outcome.id().sequence);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  bool left = false;
+  for (const BranchOutcome& branch : outcome.branches()) {
+    if (branch.state == "committed") entry.done.push_back(branch.resource);
+    if (branch.state == "rollback unconfirmed") {
+      const auto known = ending.evidence.find(branch.resource);
+      entry.unconfirmed.emplace(branch.resource, known == ending.evidence.end() ? std::string() : known->second);
+    }
+    left = left || branch.state == "pending" || branch.state == "rollback unconfirmed";
+  }
+  switch (outcome.kind()) {
+    case OutcomeKind::in_doubt:
+      entry.says = EngineSays::in_doubt;
+      entry.one_phase = ending.one_phase;
+      return;
+    case OutcomeKind::heuristic:
+      // Stays until a person forgets it; what is pending beside it goes on.
+      entry.says = ending.decided ? EngineSays::decided : EngineSays::rollback_unconfirmed;
+      if (!ending.decided && entry.unconfirmed.empty()) return over(outcome.id().sequence, lock);
+      return;
+    case OutcomeKind::committed:
+      if (!left) return over(outcome.id().sequence, lock);
+      entry.says = EngineSays::decided;
+      return;
+    case OutcomeKind::rolled_back:
+      if (!left) return over(outcome.id().sequence, lock);
+      entry.says = EngineSays::rollback_unconfirmed;
+      return;
+  }
+}
+
+void LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
+  std::unique_lock lock(mutex_);
+  if (const auto known = outcomes_.find(id.sequence); known != outcomes_.end()) {
+    std::vector<BranchOutcome> branches = known->second.branches();
+    for (BranchOutcome& branch : branches) {
+      if (branch.state == "in doubt") branch.state = to_string(kind);
+    }
+    known->second = Outcome(kind, id, known->second.reason(), known->second.cause(), std::move(branches));
+  }
+  over(id.sequence, lock);
+}
+
+std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = outcomes_.find(id.sequence);
+  if (id.incarnation != incarnation_ || found == outcomes_.end()) return std::nullopt;
+  return found->second;
+}
+
+bool LiveTable::is_active(const TransactionId& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(id.sequence);
+  return id.incarnation == incarnation_ && found != entries_.end() && found->second.says == EngineSays::active;
+}
+
+std::vector<std::pair<TransactionId, std::string>> LiveTable::one_phase_in_doubt() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<TransactionId, std::string>> out;
+  for (const auto& [sequence, entry] : entries_) {
+    if (!entry.one_phase) continue;
+    const auto outcome = outcomes_.find(sequence);
+    if (outcome == outcomes_.end()) continue;
+    for (const BranchOutcome& branch : outcome->second.branches()) {
+      if (branch.state == "in doubt") out.emplace_back(outcome->second.id(), branch.resource);
+    }
+  }
+  return out;
+}
+
+LiveState LiveTable::state(const TransactionId& id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(id.sequence);
+  if (found == entries_.end()) return {};
+  return {found->second.says, found->second.done};
+}
+
+std::vector<UnconfirmedRollback> LiveTable::rollback_unconfirmed() {
+  const std::lock_guard lock(mutex_);
+  std::vector<UnconfirmedRollback> out;
+  for (const auto& [sequence, entry] : entries_) {
+    if (entry.says != EngineSays::rollback_unconfirmed) continue;
+    const TransactionId id{DeciderKind::log, log_.id(), incarnation_, sequence};
+    for (const auto& [resource, evidence] : entry.unconfirmed) out.push_back({id, resource, evidence});
+  }
+  return out;
+}
+
+void LiveTable::resolved(const TransactionId& id, const std::string& resource, const Reply& reply) {
+  {
+    std::unique_lock lock(mutex_);
+    const auto found = entries_.find(id.sequence);
+    if (found != entries_.end() && found->second.says == EngineSays::rollback_unconfirmed && reply.is_ok()) {
+      found->second.unconfirmed.erase(resource);
+      if (found->second.unconfirmed.empty()) over(id.sequence, lock);
+    }
+    if (const auto known = outcomes_.find(id.sequence); known != outcomes_.end()) {
+      std::vector<BranchOutcome> branches = known->second.branches();
+      for (BranchOutcome& branch : branches) {
+        if (branch.resource != resource) continue;
+        branch.reply = reply;
+        if (reply.is_ok()) branch.state = branch.state == "pending" ? "committed" : "rolled back";
+      }
+      known->second = Outcome(known->second.kind(), id, known->second.reason(), known->second.cause(), branches);
+    }
+  }
+  observer_.resolved(id, resource, reply);
+}
+
+void LiveTable::finished(const TransactionId& id) {
+  std::unique_lock lock(mutex_);
+  over(id.sequence, lock);
+}
+
+void LiveTable::over(std::uint64_t sequence, std::unique_lock<std::mutex>& /*held*/) {
+  entries_.erase(sequence);
+  const std::uint64_t mark = entries_.empty() ? next_ : entries_.begin()->first;
+  if (mark == mark_) return;
+  mark_ = mark;
+  log_.raise_mark(incarnation_, mark);
+}
+
+void LiveTable::remember(const Outcome& outcome) {
+  if (outcomes_.emplace(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
+  if (order_.size() > remembered) {
+    outcomes_.erase(order_.front());
+    order_.pop_front();
+  }
+}
+
+}  // namespace assent::detail

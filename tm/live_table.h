@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/recovery/decision_log.h"
+#include "assent/recovery/live_transactions.h"
+#include "assent/tm/observer.h"
+#include "assent/tm/outcome.h"
+
+namespace assent::detail {
+
+/// How a transaction came to its end.
+struct Ending {
+  bool decided = false;                         ///< the decision is durable in the log
+  bool one_phase = false;                       ///< committed, or tried to, by its only writer alone
+  std::map<std::string, std::string> evidence;  ///< Branch::evidence() by resource
+};
+
+/// The transactions of the live incarnation that are not over, and the latest that are. Thread-safe.
+///
+/// Invariant: a transaction is in the table from before its first branch begins until every branch gave positive
+/// evidence, so the smallest sequence number in it bounds the incarnation's mark (rule 5).
+class LiveTable : public LiveTransactions {
+ public:
+  LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer);
+
+  /// A new transaction, in the table from now on.
+  TransactionId begin();
+  /// Files the transaction under what is left to do for it. A decided one that is committed everywhere has had its
+  /// DecisionLog::finish() before.
+  void complete(const Outcome& outcome, const Ending& ending);
+  /// A one-phase commit in doubt that has been settled.
+  void settled(const TransactionId& id, OutcomeKind kind);
+
+  /// The last that is known of it: nothing for one that was never here, or too long ago.
+  std::optional<Outcome> known(const TransactionId& id) const;
+  bool is_active(const TransactionId& id) const;
+  /// One-phase commits in doubt, with their only resource.
+  std::vector<std::pair<TransactionId, std::string>> one_phase_in_doubt() const;
+
+  LiveState state(const TransactionId& id) override;
+  std::vector<UnconfirmedRollback> rollback_unconfirmed() override;
+  void resolved(const TransactionId& id, const std::string& resource, const Reply& reply) override;
+  void finished(const TransactionId& id) override;
+
+ private:
+  struct Entry {
+    EngineSays says = EngineSays::active;
+    bool one_phase = false;
+    std::vector<std::string> done;
+    std::map<std::string, std::string> unconfirmed;  ///< evidence by resource
+  };
+  static constexpr std::size_t remembered = 10000;
+
+  void over(std::uint64_t sequence, std::unique_lock<std::mutex>& lock);
+  void remember(const Outcome& outcome);
+
+  DecisionLog& log_;
+  const Incarnation incarnation_;
+  Observer& observer_;
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
+  std::uint64_t next_ = 1;
+  std::uint64_t mark_ = 0;
+  std::map<std::uint64_t, Outcome> outcomes_;
+  std::deque<std::uint64_t> order_;  ///< of outcomes_, oldest first
+};
+
+}  // namespace assent::detail

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "assent/xa/reply.h"
+#include "assent/xa/xid.h"
+
+namespace assent {
+
+enum class OutcomeKind {
+  committed,    ///< every branch is committed, or will be: branches that are `pending` are finished by recovery
+  rolled_back,  ///< nothing happened; safe to try again
+  in_doubt,     ///< not yet known; never try again; ask TransactionManager::outcome(id) later
+  heuristic,    ///< a resource broke ranks; a person must look: `assent explain <id>`
+};
+
+std::string_view to_string(OutcomeKind kind);
+
+/// What became of one branch.
+struct BranchOutcome {
+  std::string resource;
+  std::string state;  ///< "committed", "rolled back", "read only", "pending", "rollback unconfirmed", "heuristic", …
+  Reply reply;        ///< the last answer of the resource
+};
+
+/// The end of a transaction; must be looked at. A value: copy and keep it as you like.
+class [[nodiscard]] Outcome {
+ public:
+  Outcome(OutcomeKind kind, TransactionId id, std::string reason, Reply cause, std::vector<BranchOutcome> branches)
+      : kind_(kind), id_(id), reason_(std::move(reason)), cause_(std::move(cause)), branches_(std::move(branches)) {}
+
+  OutcomeKind kind() const { return kind_; }
+  bool committed() const { return kind_ == OutcomeKind::committed; }
+  const TransactionId& id() const { return id_; }
+  /// Why it is not committed, in one sentence; empty when it is.
+  const std::string& reason() const { return reason_; }
+  /// The answer that made it so; ok when there is none.
+  const Reply& cause() const { return cause_; }
+  const std::vector<BranchOutcome>& branches() const { return branches_; }
+  /// Resources whose branch is decided but not yet finished.
+  std::vector<std::string> pending() const;
+  /// True when the same work may be tried again with hope: rolled back by a deadlock, a serialization failure or such.
+  bool worth_retrying() const;
+
+  /// "committed l-…-42 (ledger: committed, shop: pending)"
+  std::string text() const;
+
+ private:
+  OutcomeKind kind_;
+  TransactionId id_;
+  std::string reason_;
+  Reply cause_;
+  std::vector<BranchOutcome> branches_;
+};
+
+}  // namespace assent

@@ -1,0 +1,162 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "assent/xa/reply.h"
+#include "assent/xa/resource_manager.h"
+
+namespace assent::two_phase {
+
+/// Two-phase commit with presumed abort, as a pure state machine: events in, effects out. No I/O, no clock, no thread.
+///
+///                         all voted, a branch to commit                 durable
+///   active ──commit──▶ preparing ─────────────────────────▶ deciding ────────────▶ committing ──▶ over
+///     │                    │  a vote is no, or the deadline     │ │ refused             (committed, heuristic)
+///     │ rollback           ▼                                    │ ▼
+///     └──────────────▶ rolling_back ◀───────────────────────────┼─┘
+///     │                    └───────────────────▶ over           └─uncertain─▶ over
+///     │ one branch to commit                  (rolled_back)                 (in_doubt)
+///     └──▶ one_phase ──▶ [settling] ──▶ over (committed, rolled_back, in_doubt)
+///
+/// Invariants:
+/// 1. `commit` is emitted only after log_forced{durable} came in.
+/// 2. `rollback` is never emitted after `force` unless log_forced{refused} came in.
+/// 3. `force` is emitted at most once, only when every vote is ok or read_only and at least one is ok.
+/// 4. Each branch has at most one verb under way.
+/// 5. `over` is emitted once, last, and only when no verb is under way.
+///
+/// Sources: Mohan, Lindsay, Obermarck, "Transaction Management in the R* Distributed Database Management System"
+/// (1986), section 3 (presumed abort); The XA Specification (C193), section 2.3.
+
+using BranchIndex = std::size_t;
+
+enum class ForceResult { durable, refused, uncertain };
+
+// Events.
+struct CommitRequested {};
+struct RollbackRequested {
+  std::string reason;
+};
+/// Takes effect only before the decision is being forced.
+struct DeadlinePassed {};
+struct Voted {
+  BranchIndex branch;
+  Reply reply;
+};
+struct LogForced {
+  ForceResult result;
+};
+/// The answer to commit, rollback or commit_one_phase of this branch.
+struct BranchReplied {
+  BranchIndex branch;
+  Reply reply;
+};
+struct Settled {
+  BranchIndex branch;
+  Fate fate;
+};
+using Event =
+    std::variant<CommitRequested, RollbackRequested, DeadlinePassed, Voted, LogForced, BranchReplied, Settled>;
+
+// Effects.
+struct Prepare {
+  BranchIndex branch;
+};
+struct CommitOnePhase {
+  BranchIndex branch;
+};
+/// Write the decision, with all branches that voted ok, durably.
+struct Force {};
+struct Commit {
+  BranchIndex branch;
+};
+struct Rollback {
+  BranchIndex branch;
+};
+/// Make the fate of a one-phase commit definite whose reply was lost.
+struct Settle {
+  BranchIndex branch;
+};
+struct Over {};
+using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Over>;
+using Effects = std::vector<Effect>;
+
+/// What is known of one branch.
+enum class BranchState {
+  active,
+  preparing,
+  prepared,
+  committing,
+  committed,
+  read_only,  ///< over, nothing to commit
+  rolling_back,
+  rolled_back,
+  pending,      ///< decided, not yet done: recovery goes on
+  unconfirmed,  ///< to be rolled back, not known to be: recovery goes on
+  settling,
+  in_doubt,
+  heuristic,  ///< went the other way on its own account
+};
+
+std::string_view to_string(BranchState state);
+
+enum class End { undecided, committed, rolled_back, in_doubt, heuristic };
+
+struct BranchInfo {
+  bool read_only = false;  ///< declared
+  BranchState state = BranchState::active;
+  Reply last;
+};
+
+class TwoPhaseCommit {
+ public:
+  explicit TwoPhaseCommit(const std::vector<bool>& declared_read_only);
+
+  /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on).
+  Effects step(const Event& event);
+
+  /// True while DeadlinePassed is allowed: before the decision is being forced, or the only branch is committing.
+  bool can_time_out() const { return phase_ == Phase::active || phase_ == Phase::preparing; }
+  /// True once a single branch commits without the log.
+  bool is_one_phase() const { return one_phase_; }
+
+  End end() const { return end_; }
+  const std::vector<BranchInfo>& branches() const { return branches_; }
+  /// Why it was rolled back or is in doubt, in one sentence; empty when committed.
+  const std::string& reason() const { return reason_; }
+  /// The reply that made it so; ok when there is none.
+  const Reply& cause() const { return cause_; }
+
+ private:
+  enum class Phase { active, preparing, one_phase, deciding, committing, rolling_back, over };
+
+  void on(const CommitRequested&, Effects& out);
+  void on(const RollbackRequested& event, Effects& out);
+  void on(const DeadlinePassed&, Effects& out);
+  void on(const Voted& event, Effects& out);
+  void on(const LogForced& event, Effects& out);
+  void on(const BranchReplied& event, Effects& out);
+  void on(const Settled& event, Effects& out);
+
+  void vote_complete(Effects& out);
+  void abort(std::string reason, Reply cause, Effects& out);
+  void roll_back_idle(Effects& out);
+  void one_phase(BranchIndex branch, Effects& out);
+  void one_phase_replied(BranchIndex branch, const Reply& reply, Effects& out);
+  void over_if_quiet(Effects& out);
+  void over(End end, Effects& out);
+  std::size_t count(BranchState state) const;
+
+  std::vector<BranchInfo> branches_;
+  Phase phase_ = Phase::active;
+  bool one_phase_ = false;
+  End end_ = End::undecided;
+  std::string reason_;
+  Reply cause_;
+};
+
+}  // namespace assent::two_phase

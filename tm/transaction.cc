@@ -1,0 +1,138 @@
+#include "assent/tm/transaction.h"
+
+#include <chrono>
+#include <utility>
+
+#include "assent/recovery/decision.h"
+#include "assent/tm/engine.h"
+
+namespace assent {
+namespace {
+
+using std::chrono::steady_clock;
+
+ErrorCode error_code(const Reply& reply) {
+  if (reply.code == Code::rb_timeout) return ErrorCode::too_late;
+  return reply.code == Code::resource_failed ? ErrorCode::resource_down : ErrorCode::resource_unfit;
+}
+
+}  // namespace
+
+Transaction::Transaction(std::shared_ptr<detail::Engine> engine, std::unique_ptr<detail::TransactionState> state)
+    : engine_(std::move(engine)), state_(std::move(state)) {}
+
+Transaction::Transaction(Transaction&&) noexcept = default;
+
+Transaction& Transaction::operator=(Transaction&& other) noexcept {
+  if (this != &other) {
+    Transaction old(std::move(*this));
+    engine_ = std::move(other.engine_);
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+Transaction::~Transaction() {
+  if (!state_) return;
+  try {
+    engine_->refuse_in_child();
+  } catch (const Error&) {
+    // The branches are the parent's: neither rolled back nor closed here.
+    static_cast<void>(state_.release());
+    return;
+  }
+  if (!state_->over) static_cast<void>(engine_->complete(*state_, false));
+}
+
+const TransactionId& Transaction::id() const {
+  return state_->id;
+}
+
+void Transaction::set_rollback_only(const std::string& reason) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->rollback_only) return;
+  state_->rollback_only = true;
+  state_->rollback_reason = reason;
+}
+
+void Transaction::work_failed(const std::exception* failure, Code code) {
+  set_rollback_only(failure == nullptr ? "the work threw" : std::string("the work threw: ") + failure->what());
+  const std::lock_guard lock(state_->mutex);
+  if (state_->rollback_cause.is_ok()) {
+    state_->rollback_cause = Reply::not_done(code, failure == nullptr ? "" : failure->what());
+  }
+}
+
+Branch& Transaction::enlist(const std::shared_ptr<ResourceManager>& manager,
+                            const std::optional<BranchOptions>& options) {
+  return enlist_with(manager, options.value_or(BranchOptions{}),
+                     [&](const Xid& xid, const StartOptions& start) { return manager->start(xid, start); });
+}
+
+Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options,
+                                 const Starter& starter) {
+  engine_->refuse_in_child();
+  const auto throw_and_doom = [&](ErrorCode code, const std::string& what, const std::string& hint) {
+    set_rollback_only(what);
+    throw Error(code, what, hint);
+  };
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->over) {
+      throw Error(ErrorCode::misuse, "transaction " + state_->id.text() + " is over", "begin another one");
+    }
+  }
+  if (state_->deadline && steady_clock::now() >= *state_->deadline) {
+    throw_and_doom(ErrorCode::too_late, "the deadline of transaction " + state_->id.text() + " has passed",
+                   "nothing was committed; begin again, with more time");
+  }
+  detail::ResourceEntry* entry = engine_->entry(*manager);
+  if (entry == nullptr) {
+    throw Error(ErrorCode::misuse, "resource '" + manager->name() + "' belongs to another transaction manager",
+                "use a handle from the manager that began the transaction");
+  }
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (detail::Enlisted& each : state_->branches) {
+      if (each.resource == entry && each.branch) return *each.branch;
+    }
+    if (state_->branches.size() >= Decision::max_branches) {
+      throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");
+    }
+  }
+  try {
+    engine_->admit(*entry);
+  } catch (const Error& error) {
+    set_rollback_only(error.what());
+    throw;
+  }
+  const auto begun = steady_clock::now();
+  Result<std::unique_ptr<Branch>> started =
+      starter(Xid::of(state_->id, entry->manager->name()),
+              {.deadline = state_->deadline, .isolation = options.isolation, .read_only = options.read_only});
+  if (!started) {
+    const Reply& reply = started.failure();
+    {
+      const std::lock_guard lock(state_->mutex);
+      if (state_->rollback_cause.is_ok()) state_->rollback_cause = reply;
+    }
+    throw_and_doom(error_code(reply), "resource '" + manager->name() + "' opened no branch: " + describe(reply),
+                   "nothing was committed; `assent doctor` tells what is wrong with " + manager->address());
+  }
+  engine_->observer().branch_started(manager->name(), steady_clock::now() - begun);
+  const std::lock_guard lock(state_->mutex);
+  state_->branches.push_back({entry, options.read_only, std::move(started).value()});
+  return *state_->branches.back().branch;
+}
+
+Outcome Transaction::commit() {
+  engine_->refuse_in_child();
+  return engine_->complete(*state_, true);
+}
+
+Outcome Transaction::rollback() {
+  engine_->refuse_in_child();
+  return engine_->complete(*state_, false);
+}
+
+}  // namespace assent

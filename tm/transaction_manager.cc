@@ -1,0 +1,74 @@
+#include "assent/tm/transaction_manager.h"
+
+#include <utility>
+
+#include "assent/tm/engine.h"
+#include "assent/xa/error.h"
+
+namespace assent {
+
+TransactionManager::TransactionManager(std::shared_ptr<detail::Engine> engine) : engine_(std::move(engine)) {}
+TransactionManager::TransactionManager(TransactionManager&&) noexcept = default;
+TransactionManager& TransactionManager::operator=(TransactionManager&&) noexcept = default;
+TransactionManager::~TransactionManager() = default;
+
+TransactionManager TransactionManager::open(const std::string& path, const Registry& adapters,
+                                            std::shared_ptr<Observer> observer) {
+  return open(load_config(path), adapters, std::move(observer));
+}
+
+TransactionManager TransactionManager::open(const Config& config, const Registry& adapters,
+                                            std::shared_ptr<Observer> observer) {
+  return TransactionManager(std::make_shared<detail::Engine>(config, adapters, std::move(observer)));
+}
+
+Transaction TransactionManager::begin(const TransactionOptions& options) {
+  return Transaction(engine_, engine_->begin(options.deadline, options.label));
+}
+
+Outcome TransactionManager::run_attempts(const RunOptions& options, const std::function<void(Transaction&)>& work) {
+  using std::chrono::steady_clock;
+  std::optional<steady_clock::time_point> deadline;
+  if (options.deadline) deadline = steady_clock::now() + *options.deadline;
+  for (unsigned attempt = 1;; ++attempt) {
+    std::optional<std::chrono::milliseconds> left;
+    if (deadline) {
+      left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - steady_clock::now());
+      if (*left < std::chrono::milliseconds(0)) left = std::chrono::milliseconds(0);
+    }
+    const bool last = attempt >= options.attempts || (left && attempt > 1 && left->count() == 0);
+    Transaction transaction = begin({.deadline = left, .label = options.label});
+    try {
+      work(transaction);
+    } catch (...) {
+      const Outcome outcome = transaction.rollback();
+      if (last || !outcome.worth_retrying()) throw;
+      continue;
+    }
+    Outcome outcome = transaction.commit();
+    if (last || !outcome.worth_retrying()) return outcome;
+  }
+}
+
+Outcome TransactionManager::outcome(const TransactionId& id) {
+  return engine_->outcome(id);
+}
+
+RecoveryReport TransactionManager::recover_now() {
+  return engine_->recover_now();
+}
+
+DecisionLog::Counters TransactionManager::log_counters() const {
+  return engine_->log().counters();
+}
+
+std::shared_ptr<ResourceManager> TransactionManager::find(std::string_view name) const {
+  return engine_->find(name);
+}
+
+void TransactionManager::refuse_kind(std::string_view name, const char* kind) {
+  throw Error(ErrorCode::misuse, "resource '" + std::string(name) + "' is not a " + kind + " database",
+              "ask for it by the adapter that its URL names");
+}
+
+}  // namespace assent
