@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,7 +17,9 @@
 namespace assent {
 
 struct LogOptions {
-  std::size_t segment_bytes = 4 << 20;  ///< written as zeros before use; a larger checkpoint makes a larger segment
+  std::size_t segment_bytes = 4 << 20;    ///< written as zeros before use; a larger checkpoint makes a larger segment
+  std::function<std::uint64_t()> random;  ///< identities; the system's own when empty
+  std::function<std::int64_t()> now_ms;   ///< Unix time, for people only; the system's own when empty
 };
 
 /// What became of a forced decision.
@@ -80,7 +83,8 @@ class DecisionLog {
   virtual void finish(const TransactionId& id) = 0;
   /// Raises an incarnation's mark. Not forced, and never written before the finish() calls made earlier.
   virtual void raise_mark(Incarnation incarnation, std::uint64_t mark) = 0;
-  /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is poisoned.
+  /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is
+  /// poisoned.
   virtual void flush() = 0;
 
   /// Decisions that are not finished, by id.

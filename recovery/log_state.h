@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/recovery/log_record.h"
+
+namespace assent::log {
+
+/// What a log says: its records, applied in their order. The same for the reader, for the open log and for the
+/// checkpoint that a new segment begins with. Not thread-safe.
+class State {
+ public:
+  /// Oldest incarnations beyond this are forgotten: their aborts are then not presumed.
+  static constexpr std::size_t max_incarnations = 4096;
+  static constexpr std::size_t max_resources = 1024;
+  /// Newest notes of persons kept.
+  static constexpr std::size_t max_notes = 256;
+
+  void apply(Record record);
+
+  /// Records that, applied to an empty state, give this one.
+  template <class Sink>
+  void checkpoint(Sink&& sink) const {
+    if (moved_) sink(Record{*moved_});
+    for (const Begun& begun : incarnations_) sink(Record{begun});
+    for (const auto& [name, resource] : resources_) sink(Record{resource});
+    for (const PersonNote& note : notes_) sink(Record{note});
+    for (const auto& [id, decision] : unfinished_) sink(Record{decision});
+  }
+
+  const std::map<TransactionId, Decision>& unfinished() const { return unfinished_; }
+  const std::vector<Begun>& incarnations() const { return incarnations_; }
+  const std::map<std::string, LoggedResource>& resources() const { return resources_; }
+  /// The log is a copy that nobody has adopted.
+  bool moved() const { return moved_.has_value(); }
+  /// The mark is higher than the one known, and the incarnation is known.
+  bool raises(const Marked& marked) const;
+
+ private:
+  std::vector<Begun>::const_iterator find(Incarnation incarnation) const;
+
+  std::optional<Moved> moved_;
+  std::vector<Begun> incarnations_;  // oldest first
+  std::map<std::string, LoggedResource> resources_;
+  std::vector<PersonNote> notes_;  // oldest first
+  std::map<TransactionId, Decision> unfinished_;
+};
+
+}  // namespace assent::log
