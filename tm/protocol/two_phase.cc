@@ -122,7 +122,12 @@ void TwoPhaseCommit::on(const Voted& event, Effects& out) {
 void TwoPhaseCommit::vote_complete(Effects& out) {
   if (count(BranchState::preparing) > 0) return;
   for (BranchIndex i = 0; i < branches_.size(); ++i) {
-    if (branches_[i].state == BranchState::active) return one_phase(i, out);
+    if (branches_[i].state != BranchState::active) continue;
+    if (count(BranchState::prepared) == 0) return one_phase(i, out);
+    // A reader that prepared all the same has to be finished like a writer, so the writer must be prepared too.
+    branches_[i].state = BranchState::preparing;
+    out.push_back(Prepare{i});
+    return;
   }
   if (count(BranchState::prepared) == 0) return over(End::committed, out);
   phase_ = Phase::deciding;

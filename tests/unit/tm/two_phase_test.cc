@@ -214,6 +214,12 @@ TEST(TwoPhase, a_single_writer_waits_for_the_readers_and_commits_in_one_phase) {
             "prepare 0; | one-phase 1; | over; | ");
 }
 
+TEST(TwoPhase, a_reader_that_prepared_all_the_same_makes_the_writer_prepare) {
+  EXPECT_EQ(transcript({true, false}, {CommitRequested{}, Voted{0, Reply::ok()}, Voted{1, Reply::ok()},
+                                       LogForced{ForceResult::durable}}),
+            "prepare 0; | prepare 1; | force; | commit 0; commit 1; | ");
+}
+
 TEST(TwoPhase, readers_alone_write_no_decision) {
   const Reply read{Code::read_only, Certainty::done, ""};
   EXPECT_EQ(transcript({true, true}, {CommitRequested{}, Voted{1, read}, Voted{0, read}}),
