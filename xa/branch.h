@@ -14,7 +14,7 @@ enum class Isolation { database_default, read_committed, repeatable_read, serial
 struct StartOptions {
   /// Pushed into the database's own statement and lock timeouts for the statements of the branch. Never bounds
   /// prepare or phase two.
-  std::optional<std::chrono::steady_clock::time_point> deadline;
+  std::optional<std::chrono::steady_clock::time_point> deadline{};
   Isolation isolation = Isolation::database_default;
   /// Declared by the caller and enforced by the database: a write fails. prepare() then ends the branch and answers
   /// read_only without a forced write.

@@ -1,0 +1,286 @@
+#include "assent/adapters/mysql/manager.h"
+
+#include <charconv>
+#include <utility>
+
+#include "assent/adapters/mysql/sql_text.h"
+
+namespace assent::mysql {
+namespace {
+
+constexpr std::size_t recovery_sessions = 4;
+constexpr const char* lock_wait_s = "2";
+
+Result<std::unique_ptr<Session>> open_for_recovery(const Settings& settings) {
+  auto session = Session::open(settings);
+  if (!session) return session;
+  // READ COMMITTED: looking for a row that is not there locks no gap. The waits of recovery are short and repeated.
+  const Answer answer = session.value()->run(
+      {"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+       std::string("SET SESSION innodb_lock_wait_timeout=") + lock_wait_s + ",lock_wait_timeout=" + lock_wait_s});
+  if (!answer.ok()) return refused(*answer.failure);
+  return session;
+}
+
+Reply not_ours(const Xid& xid) {
+  return Reply::not_done(Code::invalid, xid.text() + " is not one of Assent's branches, or its parts are too long");
+}
+
+}  // namespace
+
+Manager::Manager(const ResourceSpec& spec)
+    : settings_(Settings::from(spec)),
+      witness_(settings_.schema),
+      watchdog_([this](std::uint64_t id) {
+        // Of its own: the pool may be exhausted by the very branch that is late.
+        const auto session = Session::open(settings_);
+        if (session) static_cast<void>(session.value()->run({"KILL QUERY " + std::to_string(id)}));
+      }),
+      pool_(
+          {.max_sessions = spec.pool_size, .wait = std::chrono::milliseconds(spec.pool_wait_ms)},
+          [this] { return Session::open(settings_); }, [](Session& session) { return session.answers(); }),
+      recovery_(
+          {.max_sessions = recovery_sessions, .wait = std::chrono::milliseconds(30000)},
+          [this] { return open_for_recovery(settings_); }, [](Session& session) { return session.answers(); }) {}
+
+std::string Manager::evidence() const {
+  const std::lock_guard lock(mutex_);
+  return identity_.empty() ? "" : "my:" + identity_;
+}
+
+Result<Manager::SessionPool::Lease> Manager::recovery_session() {
+  auto lease = recovery_.take();
+  if (!lease) return lease;
+  // A server that was restarted closed every idle session; what recovery does next must not fail for that.
+  if (lease.value()->answers()) return lease;
+  lease.value().discard();
+  recovery_.clear();
+  return recovery_.take();
+}
+
+Result<Probe> Manager::probe() {
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  Session& session = *lease.value();
+  const Result<std::string> kept = witness_.identity(session);
+  if (!kept) {
+    if (!session.lost()) lease->give_back();
+    return kept.failure();
+  }
+  const Facts& facts = session.facts();
+  Probe probe;
+  probe.identity.system = "mysql:" + (facts.server_uuid.empty() ? *kept : facts.server_uuid);
+  probe.identity.database = settings_.schema;
+  probe.product = (facts.mariadb ? "MariaDB " : "MySQL ") + facts.version;
+  probe.capabilities.two_phase = true;
+  probe.capabilities.prepared_survives_disconnect = true;
+  probe.capabilities.any_session_finishes_prepared = facts.detaches_on_prepare;
+  probe.capabilities.settles_one_phase = true;
+  if (!facts.mariadb) {
+    const Answer recover = session.run({"XA RECOVER CONVERT XID"});
+    if (!recover.ok() && !recover.failure->lost) {
+      // A prepared branch that recovery cannot see would be in doubt for ever.
+      probe.capabilities.two_phase = false;
+    }
+  }
+  if (!session.lost()) lease->give_back();
+  const std::lock_guard lock(mutex_);
+  identity_ = probe.identity.system;
+  return probe;
+}
+
+Result<std::unique_ptr<Branch>> Manager::start(const Xid& xid, const StartOptions& options) {
+  if (!is_ours(xid)) return not_ours(xid);
+  auto lease = pool_.take(options.deadline);
+  if (!lease) return lease.failure();
+  auto branch = start_branch(shared_from_this(), std::move(lease).value(), nullptr, xid, options);
+  if (branch || branch.failure().code != Code::resource_failed) return branch;
+  // An idle session that the server closed meanwhile: no other idle one is better, a new one may be.
+  pool_.clear();
+  lease = pool_.take(options.deadline);
+  if (!lease) return lease.failure();
+  return start_branch(shared_from_this(), std::move(lease).value(), nullptr, xid, options);
+}
+
+Result<std::unique_ptr<Branch>> Manager::adopt(sql::Connection& borrowed, const Xid& xid, const StartOptions& options) {
+  if (!is_ours(xid)) return not_ours(xid);
+  auto session = Session::borrow(borrowed);
+  if (!session) return session.failure();
+  return start_branch(shared_from_this(), SessionPool::Lease(), std::move(session).value(), xid, options);
+}
+
+std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb) {
+  if (row.size() != 4 || !row[0] || !row[1] || !row[2] || !row[3]) return std::nullopt;
+  const auto number = [](const std::string& text) {
+    std::int64_t value = -1;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+  };
+  const std::int64_t gtrid_length = number(*row[1]);
+  const std::int64_t bqual_length = number(*row[2]);
+  // MySQL: 0x0102…; MariaDB: X'01',X'02',1095978580
+  std::string hex;
+  std::string_view data = *row[3];
+  if (mariadb) {
+    bool quoted = false;
+    for (const char c : data) {
+      if (c == '\'') {
+        quoted = !quoted;
+      } else if (quoted) {
+        hex += c;
+      }
+    }
+  } else if (data.starts_with("0x")) {
+    hex = data.substr(2);
+  }
+  for (char& c : hex) {
+    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+  }
+  PreparedBranch out;
+  out.raw = *row[3];
+  const auto bytes = from_hex(hex);
+  const auto max_part = static_cast<std::int64_t>(Xid::max_part);
+  if (!bytes || gtrid_length < 1 || gtrid_length > max_part || bqual_length < 0 || bqual_length > max_part ||
+      static_cast<std::int64_t>(bytes->size()) != gtrid_length + bqual_length) {
+    out.xid.format_id = 0;
+    out.note = "not an Xid";
+    return out;
+  }
+  out.xid.format_id = number(*row[0]);
+  out.xid.gtrid = bytes->substr(0, static_cast<std::size_t>(gtrid_length));
+  out.xid.bqual = bytes->substr(static_cast<std::size_t>(gtrid_length));
+  return out;
+}
+
+Result<std::vector<PreparedBranch>> Manager::list(Session& session) {
+  const bool mariadb = session.facts().mariadb;
+  const Answer answer = session.run({mariadb ? "XA RECOVER FORMAT='SQL'" : "XA RECOVER CONVERT XID"});
+  if (!answer.ok()) {
+    Reply reply = failed(*answer.failure);
+    if (answer.failure->number == xaer_rmerr) {
+      reply.code = Code::resource_error;
+      reply.text = "the user may not list prepared branches; run: GRANT XA_RECOVER_ADMIN ON *.* TO '" + settings_.user +
+                   "'@'%' (" + answer.failure->describe() + ")";
+    }
+    return reply;
+  }
+  std::vector<PreparedBranch> out;
+  for (const Row& row : answer.rows[0]) {
+    if (auto branch = decode_recovered(row, mariadb)) out.push_back(*std::move(branch));
+  }
+  return out;
+}
+
+Result<bool> Manager::listed(Session& session, const Xid& xid) {
+  const auto branches = list(session);
+  if (!branches) {
+    if (branches.failure().code == Code::resource_error) return false;
+    return branches.failure();
+  }
+  for (const PreparedBranch& branch : *branches) {
+    if (branch.xid == xid) return true;
+  }
+  return false;
+}
+
+Result<std::vector<PreparedBranch>> Manager::recover() {
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  Session& session = *lease.value();
+  auto branches = list(session);
+  if (!branches) {
+    if (!session.lost()) lease->give_back();
+    return branches;
+  }
+  // Who still carries them, in one more question: it explains why one cannot be finished yet, and a branch seen free
+  // now needs no wait when it is finished a little later.
+  std::vector<std::string> questions;
+  std::vector<PreparedBranch*> asked;
+  for (PreparedBranch& branch : *branches) {
+    branch.ours_to_finish = is_ours(branch.xid);
+    if (!branch.ours_to_finish) {
+      branch.note += std::string(branch.note.empty() ? "" : "; ") + "another transaction manager's";
+      continue;
+    }
+    questions.push_back("SELECT IS_USED_LOCK(" + carrier_lock(branch.xid) + ")");
+    asked.push_back(&branch);
+  }
+  constexpr std::size_t batch = 200;
+  for (std::size_t at = 0; at < questions.size(); at += batch) {
+    const std::size_t end = std::min(questions.size(), at + batch);
+    const Answer answer = session.run(
+        {questions.begin() + static_cast<std::ptrdiff_t>(at), questions.begin() + static_cast<std::ptrdiff_t>(end)});
+    if (!answer.ok()) return failed(*answer.failure);
+    for (std::size_t i = at; i < end; ++i) {
+      if (const auto holder = answer.value(i - at)) {
+        asked[i]->note = "session " + *holder + " still carries it";
+      } else {
+        note_free(asked[i]->xid);
+      }
+    }
+  }
+  lease->give_back();
+  return branches;
+}
+
+Result<Fate> Manager::fate(const Xid& xid, const std::string& evidence) {
+  if (!is_ours(xid)) return Fate::unknown;
+  const std::string here = this->evidence();
+  // Another database's rows say nothing.
+  if (!evidence.empty() && !here.empty() && evidence != here) return Fate::unknown;
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  Session& session = *lease.value();
+  const auto answer = [&]() -> Result<Fate> {
+    const auto row = witness_.look(session, xid);
+    if (!row) return row.failure();
+    if (*row == Witness::Row::committed) return Fate::committed;
+    if (*row == Witness::Row::rolled_back) return Fate::rolled_back;
+    if (*row == Witness::Row::locked) return Fate::in_progress;
+    // The list after the row: a branch whose row is neither there nor locked has not begun, or is over. It would be in
+    // the list only if its row was taken away by hand; then nothing is known.
+    const auto prepared = listed(session, xid);
+    if (!prepared) return prepared.failure();
+    return *prepared ? Fate::in_progress : Fate::rolled_back;
+  }();
+  if (!session.lost()) lease->give_back();
+  return answer;
+}
+
+Result<Fate> Manager::settle(const Xid& xid) {
+  if (!is_ours(xid)) return not_ours(xid);
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  const auto answer = witness_.settle(*lease.value(), xid);
+  if (!lease.value()->lost()) lease->give_back();
+  return answer;
+}
+
+Reply Manager::forget(const std::vector<Xid>& finished) {
+  if (finished.empty()) return Reply::ok();
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  const Reply reply = witness_.forget(*lease.value(), finished);
+  if (reply.is_ok()) lease->give_back();
+  const std::lock_guard lock(mutex_);
+  for (const Xid& xid : finished) free_since_.erase(xid);
+  return reply;
+}
+
+Result<Impact> Manager::impact(const Xid& xid) {
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  auto answer = measure_impact(*lease.value(), settings_, witness_, xid);
+  if (!lease.value()->lost()) lease->give_back();
+  return answer;
+}
+
+std::vector<Finding> Manager::examine() {
+  auto session = open_for_recovery(settings_);
+  if (!session) {
+    return {{Finding::Severity::problem, session.failure().text, "make the server reachable with this URL"}};
+  }
+  return examine_server(*session.value(), settings_, witness_);
+}
+
+}  // namespace assent::mysql

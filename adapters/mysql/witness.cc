@@ -1,0 +1,116 @@
+#include "assent/adapters/mysql/witness.h"
+
+#include <algorithm>
+
+#include "assent/adapters/mysql/sql_text.h"
+
+namespace assent::mysql {
+namespace {
+
+constexpr std::size_t forget_batch = 100;
+constexpr int settle_attempts = 10;
+
+}  // namespace
+
+Witness::Witness(std::string schema)
+    : table_(identifier(schema) + ".`assent_witness`"), identity_table_(identifier(schema) + ".`assent_identity`") {}
+
+std::string Witness::key(const Xid& xid) const {
+  return "gtrid=" + binary_literal(xid.gtrid) + " AND bqual=" + binary_literal(xid.bqual);
+}
+
+std::string Witness::insert(const Xid& xid) const {
+  return "INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' + binary_literal(xid.bqual) + ",'c')";
+}
+
+std::vector<std::string> Witness::create_statements() const {
+  return {
+      "CREATE TABLE IF NOT EXISTS " + table_ +
+          " (gtrid VARBINARY(64) NOT NULL, bqual VARBINARY(64) NOT NULL, state CHAR(1) CHARACTER SET ascii NOT NULL, "
+          "PRIMARY KEY (gtrid, bqual)) ENGINE=InnoDB",
+      "CREATE TABLE IF NOT EXISTS " + identity_table_ +
+          " (one TINYINT NOT NULL, id CHAR(36) CHARACTER SET ascii NOT NULL, PRIMARY KEY (one)) ENGINE=InnoDB",
+      "INSERT IGNORE INTO " + identity_table_ + " VALUES (1, UUID())"};
+}
+
+std::optional<Failure> Witness::create(Session& session) const {
+  return session.run(create_statements()).failure;
+}
+
+Result<std::string> Witness::identity(Session& session) const {
+  const std::vector<std::string> question = {"SELECT 1 FROM " + table_ + " LIMIT 0",
+                                             "SELECT id FROM " + identity_table_ + " WHERE one=1"};
+  Answer answer = session.run(question);
+  if ((!answer.ok() && answer.failure->number == no_such_table) || (answer.ok() && !answer.value(1))) {
+    if (const auto failure = create(session)) {
+      Reply reply = refused(*failure);
+      reply.text = "Assent's own tables are missing and could not be created: " + reply.text +
+                   "; run once, with a user who may: ";
+      for (const std::string& statement : create_statements()) reply.text += statement + "; ";
+      return reply;
+    }
+    answer = session.run(question);
+  }
+  if (!answer.ok()) return refused(*answer.failure);
+  if (!answer.value(1)) return Reply::not_done(Code::resource_error, identity_table_ + " is empty and stays so");
+  return *answer.value(1);
+}
+
+Result<Witness::Row> Witness::look(Session& session, const Xid& xid) const {
+  // A shared lock: two who look do not disturb each other. Under READ COMMITTED it leaves no gap locked.
+  const Answer answer = session.run({"SELECT state FROM " + table_ + " WHERE " + key(xid) +
+                                     (session.facts().mariadb ? " LOCK IN SHARE MODE NOWAIT" : " FOR SHARE NOWAIT")});
+  if (!answer.ok()) {
+    const int number = answer.failure->number;
+    if (number == lock_wait_timeout || number == lock_nowait_mysql) return Row::locked;
+    return refused(*answer.failure);
+  }
+  const auto state = answer.value(0);
+  if (!state) return Row::absent;
+  return *state == "c" ? Row::committed : Row::rolled_back;
+}
+
+Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
+  Failure last;
+  for (int attempt = 0; attempt < settle_attempts; ++attempt) {
+    // Waits while the branch holds its row. If this succeeds, the branch's own row can never be: it is rolled back.
+    const Answer answer = session.run({"INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' +
+                                       binary_literal(xid.bqual) + ",'r')"});
+    if (answer.ok()) return Fate::rolled_back;
+    last = *answer.failure;
+    if (last.number == lock_deadlock) continue;  // two recoveries at once
+    if (last.number != dup_entry) break;
+    const Result<Row> row = look(session, xid);
+    if (!row) return row.failure();
+    if (*row == Row::committed) return Fate::committed;
+    if (*row == Row::rolled_back) return Fate::rolled_back;
+    last.text = "the witness of " + xid.text() + " is locked by a session that has not ended";
+  }
+  if (last.lost) return failed(last);
+  if (last.number == lock_wait_timeout || last.number == lock_deadlock || last.number == dup_entry) {
+    return Reply::not_done(Code::retry, last.describe());
+  }
+  return refused(last);
+}
+
+Reply Witness::forget(Session& session, const std::vector<Xid>& xids) const {
+  std::vector<const Xid*> ours;
+  for (const Xid& xid : xids) {
+    if (is_ours(xid)) ours.push_back(&xid);
+  }
+  for (std::size_t at = 0; at < ours.size(); at += forget_batch) {
+    // One statement a row, by the whole primary key: a list of keys could be read by a scan, and that waits for the
+    // rows of branches that are open. One transaction and so one sync for the batch.
+    std::vector<std::string> statements = {"START TRANSACTION"};
+    const std::size_t end = std::min(ours.size(), at + forget_batch);
+    for (std::size_t i = at; i < end; ++i) statements.push_back("DELETE FROM " + table_ + " WHERE " + key(*ours[i]));
+    statements.emplace_back("COMMIT");
+    const Answer answer = session.run(statements);
+    if (answer.ok()) continue;
+    static_cast<void>(session.run({"ROLLBACK"}));
+    return failed(*answer.failure);
+  }
+  return Reply::ok();
+}
+
+}  // namespace assent::mysql

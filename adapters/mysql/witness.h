@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/adapters/mysql/session.h"
+#include "assent/xa/resource_manager.h"
+#include "assent/xa/xid.h"
+
+namespace assent::mysql {
+
+/// The rows by which the fate of a branch is told after its session, or the answer, was lost.
+///
+/// A branch inserts its row ('c') right after XA START: the row is there, for everybody and for good, exactly if the
+/// branch committed, and it is locked while the branch is open, prepared, or hidden by the server. settle() makes an
+/// absence definite by inserting the opposite ('r') under the same key, so that one of both fails.
+class Witness {
+ public:
+  explicit Witness(std::string schema);
+
+  /// The statement that a branch runs first.
+  std::string insert(const Xid& xid) const;
+
+  /// Creates the tables where they are missing. The caller's session must be outside of a branch.
+  std::optional<Failure> create(Session& session) const;
+  /// The identity kept in the schema, made if it is missing.
+  Result<std::string> identity(Session& session) const;
+
+  enum class Row { absent, committed, rolled_back, locked };
+  /// One look, without waiting.
+  Result<Row> look(Session& session, const Xid& xid) const;
+
+  Result<Fate> settle(Session& session, const Xid& xid) const;
+  Reply forget(Session& session, const std::vector<Xid>& xids) const;
+
+  const std::string& table() const { return table_; }
+  std::vector<std::string> create_statements() const;
+
+ private:
+  std::string key(const Xid& xid) const;
+  std::string table_;
+  std::string identity_table_;
+};
+
+}  // namespace assent::mysql

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cppconn/connection.h>
+#include <cppconn/resultset.h>
+#include <cppconn/statement.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "assent/adapters/mysql/mysql.h"
+#include "assent/adapters/mysql/session.h"
+#include "assent/adapters/mysql/settings.h"
+#include "assent/adapters/mysql/sql_text.h"
+#include "assent/xa/registry.h"
+
+namespace assent::mysql_test {
+
+inline std::string environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? "" : value;
+}
+
+inline ResourceSpec spec_of(const std::string& url, std::size_t pool_size = 16) {
+  ResourceSpec spec;
+  spec.name = "shop";
+  spec.url = ResourceUrl::parse(url);
+  spec.pool_size = pool_size;
+  return spec;
+}
+
+/// One process' transactions: no other test has the like.
+inline Xid fresh_xid() {
+  static const auto log = static_cast<LogId>(std::random_device{}() * 0x100000001ULL ^ static_cast<unsigned>(getpid()));
+  static std::uint64_t sequence = 0;
+  return Xid::of({DeciderKind::log, log, Incarnation{7}, ++sequence}, "shop");
+}
+
+/// Runs on each real server: MariaDB always, MySQL where there is one.
+class Server : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    url_ = environment(std::string("ASSENT_TEST_") + GetParam() + "_URL");
+    admin_url_ = environment(std::string("ASSENT_TEST_") + GetParam() + "_ADMIN_URL");
+    if (url_.empty()) {
+      if (!mariadb()) GTEST_SKIP() << "no MySQL server: ASSENT_TEST_MYSQL_URL is not set";
+      FAIL() << "no MariaDB server: ASSENT_TEST_MARIADB_URL is not set";
+    }
+    MySql::register_with(registry_);
+    shop_ = registry_.open(spec_of(url_));
+    plain_ = connect();
+    table_ = "t_" + std::to_string(getpid());
+    ASSERT_TRUE(shop_->probe());
+    sql("DROP TABLE IF EXISTS " + table_);
+    sql("CREATE TABLE " + table_ + " (id INT PRIMARY KEY, v INT) ENGINE=InnoDB");
+    sql("INSERT INTO " + table_ + " VALUES (1,0),(2,0)");
+  }
+
+  void TearDown() override {
+    if (!plain_) return;
+    branches_.clear();
+    for (const Xid& xid : xids_) static_cast<void>(shop_->rollback(xid, {.carrier_is_dead = true}));
+    static_cast<void>(shop_->forget(xids_));
+    // Not IF EXISTS alone: a table that a lost branch still holds must fail the test, not the next one.
+    sql("DROP TABLE " + table_);
+  }
+
+  static bool mariadb() { return std::string(GetParam()) == "MARIADB"; }
+
+  std::unique_ptr<mysql::Session> connect() {
+    auto session = mysql::Session::open(mysql::Settings::from(spec_of(url_)));
+    EXPECT_TRUE(session) << describe(session.failure());
+    if (session)
+      static_cast<void>(session.value()->run({"SET SESSION innodb_lock_wait_timeout=2,lock_wait_timeout=5"}));
+    return session ? std::move(session).value() : nullptr;
+  }
+
+  std::optional<std::string> sql(const std::string& text) {
+    const mysql::Answer answer = plain_->run({text});
+    EXPECT_TRUE(answer.ok()) << text << ": " << (answer.ok() ? "" : answer.failure->describe());
+    return answer.value(0);
+  }
+
+  /// The number of the error, or 0.
+  static int error_of(mysql::Session& session, const std::string& text) {
+    const mysql::Answer answer = session.run({text});
+    return answer.ok() ? 0 : answer.failure->number;
+  }
+
+  int v(int id) { return std::stoi(sql("SELECT v FROM " + table_ + " WHERE id=" + std::to_string(id)).value_or("-1")); }
+
+  Xid xid() {
+    xids_.push_back(fresh_xid());
+    return xids_.back();
+  }
+
+  std::unique_ptr<Branch> start(const Xid& xid, const StartOptions& options = {}) {
+    auto branch = shop_->start(xid, options);
+    EXPECT_TRUE(branch) << describe(branch.failure());
+    return branch ? std::move(branch).value() : nullptr;
+  }
+
+  /// What an application does; the connector throws what fails.
+  static void run(Branch& branch, const std::string& text) {
+    const std::unique_ptr<sql::Statement> statement(MySql::session(branch).createStatement());
+    statement->execute(text);
+  }
+  static std::string query(Branch& branch, const std::string& text) {
+    const std::unique_ptr<sql::Statement> statement(MySql::session(branch).createStatement());
+    const std::unique_ptr<sql::ResultSet> rows(statement->executeQuery(text));
+    return rows->next() ? rows->getString(1).asStdString() : "";
+  }
+  void write(Branch& branch, int value, int id = 1) {
+    run(branch, "UPDATE " + table_ + " SET v=" + std::to_string(value) + " WHERE id=" + std::to_string(id));
+  }
+
+  /// A prepared branch that wrote `value`; on its own session still.
+  std::unique_ptr<Branch> prepared(const Xid& xid, int value = 1) {
+    auto branch = start(xid);
+    write(*branch, value);
+    const Reply reply = branch->prepare();
+    EXPECT_EQ(reply.code, Code::ok) << describe(reply);
+    return branch;
+  }
+
+  bool listed(const Xid& xid) {
+    const auto branches = shop_->recover();
+    EXPECT_TRUE(branches) << describe(branches.failure());
+    for (const PreparedBranch& branch : *branches) {
+      if (branch.xid == xid) return true;
+    }
+    return false;
+  }
+
+  std::string owner_of(const Xid& xid) {
+    return sql("SELECT IS_USED_LOCK(" + mysql::carrier_lock(xid) + ")").value_or("");
+  }
+
+  std::string url_;
+  std::string admin_url_;
+  Registry registry_;
+  std::shared_ptr<ResourceManager> shop_;
+  std::unique_ptr<mysql::Session> plain_;  ///< a session of the test's own
+  std::string table_;
+  std::vector<Xid> xids_;
+  std::vector<std::unique_ptr<Branch>> branches_;  ///< kept until the end of the test
+};
+
+inline std::string server_name(const testing::TestParamInfo<const char*>& info) {
+  return info.param;
+}
+
+#define ASSENT_ON_EACH_SERVER(suite) \
+  INSTANTIATE_TEST_SUITE_P(On, suite, testing::Values("MARIADB", "MYSQL"), assent::mysql_test::server_name)
+
+}  // namespace assent::mysql_test
