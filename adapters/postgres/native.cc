@@ -63,7 +63,7 @@ class KeptFromReconnecting {  // libpqxx 7 never reconnects
 class BranchTransaction final : public pqxx::dbtransaction {
  public:
   explicit BranchTransaction(pqxx::connection_base& connection)
-      : namedclass("branch"), pqxx::dbtransaction(connection, false) {
+      : namedclass("branch"), pqxx::dbtransaction(connection) {
     Begin();
   }
   ~BranchTransaction() noexcept override { End(); }
