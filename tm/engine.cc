@@ -43,6 +43,15 @@ Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommi
 
 }  // namespace
 
+std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapters,
+                                     std::shared_ptr<Observer> observer) {
+  return {new Engine(config, adapters, std::move(observer)), [](Engine* engine) {
+            // In a forked child its threads did not come along (a condition variable they wait on cannot even be
+            // destroyed), and log, lock and sessions are the parent's: leaked.
+            if (!engine->process_.in_child()) delete engine;
+          }};
+}
+
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
     : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
       recovery_interval_(config.recovery_interval) {
@@ -68,19 +77,6 @@ Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<O
 }
 
 Engine::~Engine() {
-  if (process_.in_child()) {
-    // Threads did not come along; log, lock and sessions are the parent's.
-    static_cast<void>(executor_.release());
-    recovery_thread_.detach();
-    for (auto& [name, entry] : resources_) static_cast<void>(entry.release());
-    for (auto& slot : adopted_) static_cast<void>(slot.release());
-    static_cast<void>(recoverer_.release());
-    static_cast<void>(sweeper_.release());
-    static_cast<void>(live_.release());
-    static_cast<void>(slot_.release());
-    static_cast<void>(directory_.release());
-    return;
-  }
   {
     const std::lock_guard lock(recovery_mutex_);
     stopping_ = true;

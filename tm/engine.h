@@ -59,9 +59,8 @@ struct TransactionState {
 /// What a TransactionManager owns: log, resources, executor, and the thread that recovers in the background.
 class Engine {
  public:
-  Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
-  /// Stops recovery, writes what the log still holds back, releases the slot. In a forked child: leaks all of it.
-  ~Engine();
+  static std::shared_ptr<Engine> open(const Config& config, const Registry& adapters,
+                                      std::shared_ptr<Observer> observer);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -85,6 +84,10 @@ class Engine {
   boost::asio::thread_pool& executor() { return *executor_; }
 
  private:
+  Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
+  /// Stops recovery, writes what the log still holds back, releases the slot.
+  ~Engine();
+
   void want_pass();
   void recovery_loop();
   RecoveryReport recovery_pass(bool ask_all_now);

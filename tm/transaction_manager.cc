@@ -19,7 +19,7 @@ TransactionManager TransactionManager::open(const std::string& path, const Regis
 
 TransactionManager TransactionManager::open(const Config& config, const Registry& adapters,
                                             std::shared_ptr<Observer> observer) {
-  return TransactionManager(std::make_shared<detail::Engine>(config, adapters, std::move(observer)));
+  return TransactionManager(detail::Engine::open(config, adapters, std::move(observer)));
 }
 
 Transaction TransactionManager::begin(const TransactionOptions& options) {

@@ -1,0 +1,392 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+#include "assent/tests/unit/tm/engine_fixture.h"
+#include "assent/xa/error.h"
+
+namespace assent {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class EngineTest : public EngineFixture {
+ protected:
+  /// Work in both databases.
+  static void touch(Transaction& transaction, const Resource<Scripted>& a, const Resource<Scripted>& b) {
+    transaction.on(a, [](Branch&) {});
+    transaction.on(b, [](Branch&) {});
+  }
+};
+
+TEST_F(EngineTest, commits_two_branches_through_the_log) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_TRUE(outcome.committed()) << outcome.text();
+  EXPECT_TRUE(outcome.pending().empty());
+  EXPECT_EQ(manager.log_counters().decisions, 1U);
+  EXPECT_EQ(a_->count(Verb::prepare), 1U);
+  EXPECT_EQ(b_->count(Verb::commit), 1U);
+  EXPECT_EQ(manager.outcome(outcome.id()).kind(), OutcomeKind::committed);
+}
+
+TEST_F(EngineTest, one_resource_commits_in_one_phase_without_the_log) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto syncs = manager.log_counters().syncs;
+  const Outcome outcome = manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); });
+  EXPECT_TRUE(outcome.committed());
+  EXPECT_EQ(a_->count(Verb::prepare), 0U);
+  EXPECT_EQ(a_->count(Verb::commit_one_phase), 1U);
+  EXPECT_EQ(manager.log_counters().decisions, 0U);
+  EXPECT_LE(manager.log_counters().syncs - syncs, 1U) << "the first use of a resource notes its identity";
+}
+
+TEST_F(EngineTest, an_exception_leaving_on_makes_the_transaction_rollback_only) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  Transaction transaction = manager.begin();
+  transaction.on(b, [](Branch&) {});
+  EXPECT_THROW(transaction.on(a, [](Branch&) { throw std::runtime_error("lock wait timeout"); }), std::runtime_error);
+  const Outcome outcome = transaction.commit();
+  EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back);
+  EXPECT_THAT(outcome.reason(), HasSubstr("lock wait timeout"));
+  EXPECT_EQ(a_->count(Verb::rollback) + b_->count(Verb::rollback), 2U);
+  EXPECT_EQ(a_->count(Verb::prepare), 0U);
+}
+
+TEST_F(EngineTest, an_exception_leaving_run_rolls_back_and_goes_on_to_the_caller) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto work = [&](Transaction& transaction) {
+    transaction.on(a, [](Branch&) {});
+    throw std::logic_error("no such account");
+  };
+  EXPECT_THROW(static_cast<void>(manager.run(work)), std::logic_error);
+  EXPECT_EQ(a_->count(Verb::rollback), 1U);
+  EXPECT_EQ(a_->count(Verb::start), 1U);
+}
+
+TEST_F(EngineTest, destroyed_undecided_rolls_back) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  {
+    Transaction transaction = manager.begin();
+    transaction.on(a, [](Branch&) {});
+    Transaction moved = std::move(transaction);
+  }
+  EXPECT_EQ(a_->count(Verb::rollback), 1U);
+  EXPECT_EQ(a_->open_branches(), 0U);
+}
+
+TEST_F(EngineTest, run_tries_again_after_a_deadlock_and_only_then) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  a_->answer(Verb::prepare, Reply::not_done(Code::rb_deadlock, "deadlock"));
+  const Outcome second = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_TRUE(second.committed());
+  EXPECT_EQ(a_->count(Verb::prepare), 2U);
+
+  a_->answer(Verb::prepare, Reply::not_done(Code::rb_integrity, "constraint"));
+  const Outcome once = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_EQ(once.kind(), OutcomeKind::rolled_back);
+  EXPECT_EQ(a_->count(Verb::prepare), 3U);
+}
+
+TEST_F(EngineTest, run_never_tries_again_what_is_in_doubt) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  a_->answer(Verb::commit_one_phase, Reply::unknown(Code::resource_failed, "lost"), ScriptedResource::Effect::happens);
+  a_->answer(Verb::settle, Reply::not_done(Code::resource_failed, "down"));
+  const Outcome outcome = manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); });
+  EXPECT_EQ(outcome.kind(), OutcomeKind::in_doubt);
+  EXPECT_EQ(a_->count(Verb::commit_one_phase), 1U);
+  // Later, when the database can be asked, the witness tells.
+  EXPECT_EQ(manager.outcome(outcome.id()).kind(), OutcomeKind::committed);
+}
+
+TEST_F(EngineTest, a_lost_one_phase_reply_is_settled_by_the_witness) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  a_->answer(Verb::commit_one_phase, Reply::unknown(Code::resource_failed, "lost"), ScriptedResource::Effect::happens);
+  const Outcome happened = manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); });
+  EXPECT_TRUE(happened.committed());
+  a_->answer(Verb::commit_one_phase, Reply::unknown(Code::resource_failed, "lost"));
+  const Outcome did_not = manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); });
+  EXPECT_EQ(did_not.kind(), OutcomeKind::rolled_back);
+}
+
+TEST_F(EngineTest, phase_one_and_phase_two_cost_the_slowest_branch_and_not_the_sum) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  const auto prepare_a = a_->block(Verb::prepare);
+  const auto prepare_b = b_->block(Verb::prepare);
+  const auto commit_a = a_->block(Verb::commit);
+  const auto commit_b = b_->block(Verb::commit);
+  std::thread client([&] {
+    const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+    EXPECT_TRUE(outcome.committed());
+  });
+  // Each stands at its gate while the other does: one after the other, the second would never come.
+  prepare_a->wait_for_call();
+  prepare_b->wait_for_call();
+  prepare_a->open();
+  prepare_b->open();
+  commit_a->wait_for_call();
+  commit_b->wait_for_call();
+  commit_b->open();
+  commit_a->open();
+  client.join();
+}
+
+TEST_F(EngineTest, a_deadline_that_passed_rolls_back) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  Transaction late = manager.begin({.deadline = std::chrono::milliseconds(0), .label = ""});
+  EXPECT_THROW(late.on(a, [](Branch&) {}), Error);
+  EXPECT_EQ(late.commit().kind(), OutcomeKind::rolled_back);
+  EXPECT_EQ(a_->count(Verb::start), 0U);
+}
+
+TEST_F(EngineTest, a_lost_commit_reply_is_committed_with_a_pending_branch_that_recovery_finishes) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  static_cast<void>(manager.recover_now());
+  b_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "lost"));
+  const auto held = b_->block(Verb::finish_commit);
+  const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_TRUE(outcome.committed());
+  EXPECT_THAT(outcome.pending(), ElementsAre("b"));
+  held->open();
+  const RecoveryReport report = manager.recover_now();
+  EXPECT_EQ(report.needing_person(), 0U);
+  EXPECT_TRUE(b_->prepared().empty());
+  EXPECT_GE(b_->count(Verb::finish_commit, Xid::of(outcome.id(), "b")), 1U);
+  EXPECT_EQ(b_->count(Verb::finish_rollback), 0U);
+  EXPECT_THAT(observer_->lines(), Contains("resolved 1/b XA_OK"));
+  EXPECT_TRUE(manager.outcome(outcome.id()).pending().empty());
+}
+
+TEST_F(EngineTest, a_lost_prepare_reply_is_rolled_back_until_confirmed) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  b_->answer(Verb::prepare, Reply::unknown(Code::resource_failed, "lost"), ScriptedResource::Effect::happens);
+  const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back);
+  static_cast<void>(manager.recover_now());
+  EXPECT_TRUE(b_->prepared().empty());
+  EXPECT_THAT(observer_->lines(), Contains("resolved 1/b XA_OK"));
+}
+
+TEST_F(EngineTest, rule_6_a_prepare_that_lands_after_the_rollback_is_rolled_back_too) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  b_->answer(Verb::prepare, Reply::unknown(Code::resource_failed, "lost"));
+  Transaction transaction = manager.begin();
+  touch(transaction, a, b);
+  const Xid xid = Xid::of(transaction.id(), "b");
+  b_->set_carrier(xid, true);  // the server still has the session that brings the prepare
+  EXPECT_EQ(transaction.commit().kind(), OutcomeKind::rolled_back);
+  static_cast<void>(manager.recover_now());  // finds nothing, which proves nothing
+  b_->add_prepared(xid);
+  b_->set_carrier(xid, false);
+  static_cast<void>(manager.recover_now());
+  EXPECT_TRUE(b_->prepared().empty());
+  EXPECT_EQ(b_->witness(xid), Fate::rolled_back);
+}
+
+TEST_F(EngineTest, recovery_never_touches_a_live_transaction) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  const auto at_commit = a_->block(Verb::commit);
+  std::thread client([&] {
+    const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+    EXPECT_TRUE(outcome.committed()) << outcome.text();
+  });
+  at_commit->wait_for_call();
+  for (int i = 0; i < 20; ++i) static_cast<void>(manager.recover_now());
+  EXPECT_EQ(a_->count(Verb::finish_commit) + a_->count(Verb::finish_rollback), 0U);
+  at_commit->open();
+  client.join();
+}
+
+TEST_F(EngineTest, a_load_goes_on_while_recovery_runs_in_a_loop) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  std::atomic<bool> stop{false};
+  std::thread recovery([&] {
+    while (!stop) static_cast<void>(manager.recover_now());
+  });
+  std::vector<std::thread> clients;
+  std::atomic<int> committed{0};
+  for (int client = 0; client < 4; ++client) {
+    clients.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) {
+        if (manager.run([&](Transaction& transaction) { touch(transaction, a, b); }).committed()) ++committed;
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  stop = true;
+  recovery.join();
+  EXPECT_EQ(committed, 400);
+  EXPECT_EQ(a_->count(Verb::finish_commit) + a_->count(Verb::finish_rollback), 0U);
+  EXPECT_EQ(b_->count(Verb::finish_commit) + b_->count(Verb::finish_rollback), 0U);
+  EXPECT_TRUE(a_->prepared().empty());
+}
+
+TEST_F(EngineTest, what_a_process_left_is_finished_by_the_next_open) {
+  TransactionId id;
+  {
+    auto manager = open();
+    const auto a = manager.resource<Scripted>("a");
+    const auto b = manager.resource<Scripted>("b");
+    a_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "lost"));
+    for (int i = 0; i < 3; ++i) a_->answer(Verb::finish_commit, Reply::not_done(Code::resource_failed, "down"));
+    const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+    EXPECT_THAT(outcome.pending(), ElementsAre("a"));
+    id = outcome.id();
+  }
+  a_->answer(Verb::start, Reply::ok());
+  auto manager = open();
+  EXPECT_EQ(manager.outcome(id).kind(), OutcomeKind::committed);
+  for (int i = 0; i < 5 && !a_->prepared().empty(); ++i) static_cast<void>(manager.recover_now());
+  EXPECT_TRUE(a_->prepared().empty());
+  EXPECT_EQ(a_->count(Verb::finish_rollback), 0U);
+}
+
+TEST_F(EngineTest, rule_8_two_resources_that_are_one_database_are_refused) {
+  b_->set_identity({"scripted:a", ""});
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  Transaction transaction = manager.begin();
+  transaction.on(a, [](Branch&) {});
+  try {
+    transaction.on(b, [](Branch&) {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::resource_unfit);
+    EXPECT_THAT(error.what(), HasSubstr("are one database"));
+  }
+  EXPECT_EQ(transaction.commit().kind(), OutcomeKind::rolled_back);
+}
+
+TEST_F(EngineTest, rule_8_a_changed_identity_stops_the_resource_and_shows_old_and_new) {
+  {
+    auto manager = open();
+    const auto a = manager.resource<Scripted>("a");
+    static_cast<void>(manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); }));
+  }
+  a_->set_identity({"scripted:other", ""});
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  Transaction transaction = manager.begin();
+  try {
+    transaction.on(a, [](Branch&) {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("scripted:a"));
+    EXPECT_THAT(error.what(), HasSubstr("scripted:other"));
+  }
+}
+
+TEST_F(EngineTest, a_database_that_is_down_is_an_error_and_a_rollback) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  a_->set_down(true);
+  Transaction transaction = manager.begin();
+  try {
+    transaction.on(a, [](Branch&) {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::resource_down);
+  }
+  EXPECT_EQ(transaction.commit().kind(), OutcomeKind::rolled_back);
+}
+
+TEST_F(EngineTest, misuse_is_refused_with_a_word) {
+  auto manager = open();
+  EXPECT_THROW(manager.resource<Scripted>("c"), Error);
+  EXPECT_THROW(manager.begin({.deadline = {}, .label = std::string(257, 'x')}), Error);
+  Transaction transaction = manager.begin();
+  EXPECT_TRUE(transaction.commit().committed());
+  EXPECT_THROW(static_cast<void>(transaction.commit()), Error);
+  EXPECT_THROW(static_cast<void>(transaction.rollback()), Error);
+}
+
+TEST_F(EngineTest, a_forked_child_is_refused_and_the_parent_goes_on) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  Transaction transaction = manager.begin();
+  touch(transaction, a, b);
+  const pid_t child = fork();
+  if (child == 0) {
+    int wrong = 0;
+    try {
+      static_cast<void>(transaction.commit());
+      wrong |= 1;
+    } catch (const Error&) {
+    }
+    try {
+      static_cast<void>(manager.begin());
+      wrong |= 2;
+    } catch (const Error&) {
+    }
+    {
+      const Transaction dropped = std::move(transaction);
+      const TransactionManager closed = std::move(manager);
+    }
+    _exit(wrong);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "the child died";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_TRUE(transaction.commit().committed());
+}
+
+TEST_F(EngineTest, a_transaction_may_outlive_its_manager) {
+  auto manager = std::make_unique<TransactionManager>(open());
+  const auto a = manager->resource<Scripted>("a");
+  Transaction transaction = manager->begin();
+  transaction.on(a, [](Branch&) {});
+  manager.reset();
+  EXPECT_TRUE(transaction.commit().committed());
+}
+
+TEST_F(EngineTest, two_processes_share_a_node_directory) {
+  auto one = open();
+  auto two = open();
+  const auto a1 = one.resource<Scripted>("a");
+  const auto b1 = one.resource<Scripted>("b");
+  const auto a2 = two.resource<Scripted>("a");
+  const auto b2 = two.resource<Scripted>("b");
+  const Outcome first = one.run([&](Transaction& transaction) { touch(transaction, a1, b1); });
+  const Outcome second = two.run([&](Transaction& transaction) { touch(transaction, a2, b2); });
+  EXPECT_TRUE(first.committed());
+  EXPECT_TRUE(second.committed());
+  EXPECT_NE(first.id().log, second.id().log);
+}
+
+}  // namespace
+}  // namespace assent
