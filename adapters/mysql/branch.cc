@@ -137,6 +137,7 @@ class OpenBranch final : public Branch {
   State state_ = State::active;
   bool bounded_ = false;
   bool watched_ = false;
+  bool undone_ = false;  ///< abandon() rolled the branch back, for certain
   std::string restore_;  ///< a borrowed session's own limits, as a SET statement
 };
 
@@ -254,6 +255,7 @@ Reply OpenBranch::abandon(const Failure& why, const char* verb) {
   if (why.number == out_of_sync) {
     // The client library refused to send anything: not one statement of the verb reached the server. The session is
     // closed, and with it goes the branch.
+    undone_ = true;
     over(false);
     return Reply::not_done(Code::rb_protocol, std::string(verb) + ' ' + xid_.text() +
                                                   ": the application left a result of its own unread, so the session "
@@ -263,15 +265,14 @@ Reply OpenBranch::abandon(const Failure& why, const char* verb) {
     over(false);
     return Reply::unknown(Code::resource_failed, std::string(verb) + ' ' + xid_.text() + ": " + why.describe());
   }
-  // A deadlock's victim is in the state "rollback only": MySQL answers XA END 1614, MariaDB 1399, and both answer this
-  // statement 1614 and forget the branch.
+  // A deadlock's victim is in the state "rollback only". There MySQL answers XA END with 1614, MariaDB with 1399 and
+  // the state's name, which it never translates; XA ROLLBACK then ends the branch, with or without an error of its own.
+  const bool victim = why.number == xaer_rmfail && why.text.find("ROLLBACK ONLY") != std::string::npos;
   const Answer rolled_back = session().run({text("XA ROLLBACK ")});
-  Code code = code_of(why);
+  const Code code = victim ? Code::rb_deadlock : code_of(why);
   if (rolled_back.ok() || is_rollback(code_of(*rolled_back.failure))) {
-    if (!rolled_back.ok()) code = code_of(*rolled_back.failure);
-    const bool ended_by_application = rolled_back.ok() && !is_rollback(code);
+    undone_ = true;
     over(session().run(clean_up()).ok());
-    if (!ended_by_application) return Reply::not_done(code, why.describe());
     return Reply::not_done(code, why.describe() + "; rolled back");
   }
   const int number = rolled_back.failure->number;
@@ -391,7 +392,7 @@ Reply OpenBranch::rollback() {
     return Reply::ok();
   }
   const Reply reply = abandon(*answer.failure, "rollback");
-  return is_rollback(reply.code) ? Reply::ok() : reply;
+  return undone_ ? Reply::ok() : reply;
 }
 
 Reply OpenBranch::set_deadline(std::optional<TimePoint> deadline) {

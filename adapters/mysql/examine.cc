@@ -50,6 +50,7 @@ class Examination {
     cluster();
     engines();
     same_server();
+    line();
     return std::move(findings_);
   }
 
@@ -246,6 +247,15 @@ class Examination {
       }
     }
     add(Severity::good, "every connection reaches one and the same server, without a pooler that switches sessions");
+  }
+
+  void line() {
+    const bool here = !settings_.socket.empty() || settings_.host == "localhost" || settings_.host == "::1" ||
+                      settings_.host.starts_with("127.");
+    if (settings_.tls == Tls::off && !here) {
+      add(Severity::advice, "statements and data travel to " + settings_.host + " in plain text",
+          "add ssl=verify&ssl_ca=/path/of/ca.pem to the URL");
+    }
   }
 
   static std::string quoted(const std::string& text) {

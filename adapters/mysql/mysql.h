@@ -17,9 +17,9 @@ namespace assent {
 ///
 /// **URL.** `mysql://user[:password]@host[:port]/schema[?key=value&…]`, or `mariadb://…`; which server it really is, it
 /// is asked. Keys: `socket` (path of a Unix socket), `ssl` (`require`: encrypted or refused; `verify`: and the
-/// certificate is signed by `ssl_ca` and names the host; `off`), `ssl_ca`, `connect_timeout`, `read_timeout`,
-/// `write_timeout` (whole seconds; read and write: none unless set, because a reply cut off makes an effect unknown),
-/// `password_env`, `password_file`.
+/// certificate is signed by `ssl_ca` and names the host; `off`, the default: plain text), `ssl_ca`, `connect_timeout`,
+/// `read_timeout`, `write_timeout` (whole seconds; read and write: none unless set, because a reply cut off makes an
+/// effect unknown), `password_env`, `password_file`.
 ///
 /// **What an application must know.**
 /// - *A failed statement does not end the branch.* After a lock wait timeout (1205), a deadline (1969, 3024, 1317), a

@@ -8,8 +8,7 @@
 namespace assent::mysql {
 
 enum class Tls {
-  if_offered,  ///< the default: encrypted where the server can, not where it cannot
-  off,
+  off,      ///< the default, as the client library has it: plain text, also where the server offers TLS
   require,  ///< encrypted, or refused; the certificate is not looked at
   verify,   ///< encrypted with a certificate that `ssl_ca` signed and that names the host, or refused
 };
@@ -25,7 +24,7 @@ struct Settings {
   std::string user;
   std::string password;
   std::string schema;
-  Tls tls = Tls::if_offered;
+  Tls tls = Tls::off;
   std::string tls_ca;
   std::uint32_t connect_timeout_s = 10;
   /// 0: for ever. A reply that does not come in time makes the verb's effect unknown, so none is set unless asked for.

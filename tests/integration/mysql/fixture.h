@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cppconn/connection.h>
+#include <cppconn/driver.h>
 #include <cppconn/resultset.h>
 #include <cppconn/statement.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -42,7 +44,7 @@ inline Xid fresh_xid() {
 }
 
 /// Runs on each real server: MariaDB always, MySQL where there is one.
-class Server : public testing::TestWithParam<const char*> {
+class Server : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     url_ = environment(std::string("ASSENT_TEST_") + GetParam() + "_URL");
@@ -78,6 +80,17 @@ class Server : public testing::TestWithParam<const char*> {
     if (session)
       static_cast<void>(session.value()->run({"SET SESSION innodb_lock_wait_timeout=2,lock_wait_timeout=5"}));
     return session ? std::move(session).value() : nullptr;
+  }
+
+  /// A connection as an application makes one: a statement a round trip.
+  std::unique_ptr<sql::Connection> application_connection(std::uint16_t port = 0) {
+    const ResourceUrl url = ResourceUrl::parse(url_);
+    sql::ConnectOptionsMap options;
+    options["hostName"] = sql::SQLString("tcp://" + url.host + ":" + std::to_string(port == 0 ? url.port : port));
+    options["userName"] = sql::SQLString(url.user);
+    options["password"] = sql::SQLString(url.password);
+    options["schema"] = sql::SQLString(url.path);
+    return std::unique_ptr<sql::Connection>(get_driver_instance()->connect(options));
   }
 
   std::optional<std::string> sql(const std::string& text) {
@@ -151,11 +164,11 @@ class Server : public testing::TestWithParam<const char*> {
   std::vector<std::unique_ptr<Branch>> branches_;  ///< kept until the end of the test
 };
 
-inline std::string server_name(const testing::TestParamInfo<const char*>& info) {
+inline std::string server_name(const ::testing::TestParamInfo<const char*>& info) {
   return info.param;
 }
 
 #define ASSENT_ON_EACH_SERVER(suite) \
-  INSTANTIATE_TEST_SUITE_P(On, suite, testing::Values("MARIADB", "MYSQL"), assent::mysql_test::server_name)
+  INSTANTIATE_TEST_SUITE_P(On, suite, ::testing::Values("MARIADB", "MYSQL"), assent::mysql_test::server_name)
 
 }  // namespace assent::mysql_test

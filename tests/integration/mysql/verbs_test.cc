@@ -221,6 +221,45 @@ TEST_P(Verbs, adopts_a_connection_of_the_applications) {
   EXPECT_EQ(v(1), 5);
 }
 
+TEST_P(Verbs, adopts_a_connection_that_takes_one_statement_at_a_time) {
+  const auto own = application_connection();
+  for (int round = 1; round <= 3; ++round) {
+    const Xid id = xid();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(5);
+    auto branch = MySql::adopt(*shop_, *own, id, {.deadline = deadline});
+    ASSERT_TRUE(branch) << describe(branch.failure());
+    EXPECT_NE(query(**branch, "SELECT @@innodb_lock_wait_timeout"), "50");
+    write(**branch, round);
+    if (round == 1) {
+      EXPECT_EQ((*branch)->commit_one_phase().code, Code::ok);
+    } else if (round == 2) {
+      EXPECT_EQ((*branch)->prepare().code, Code::ok);
+      EXPECT_EQ((*branch)->commit().code, Code::ok);
+    } else {
+      EXPECT_EQ((*branch)->rollback().code, Code::ok);
+    }
+    EXPECT_EQ(owner_of(id), "");
+    const std::unique_ptr<sql::Statement> statement(own->createStatement());
+    const std::unique_ptr<sql::ResultSet> row(statement->executeQuery("SELECT @@innodb_lock_wait_timeout"));
+    ASSERT_TRUE(row->next());
+    EXPECT_EQ(row->getInt(1), 50);
+  }
+  EXPECT_EQ(v(1), 2);
+}
+
+TEST_P(Verbs, leaves_an_adopted_connection_clean_when_it_cannot_start) {
+  const auto own = application_connection();
+  const Xid id = xid();
+  ASSERT_EQ(start(id)->commit_one_phase().code, Code::ok);
+  const auto branch = MySql::adopt(*shop_, *own, id, {});
+  ASSERT_FALSE(branch);
+  EXPECT_EQ(branch.failure().code, Code::duplicate) << describe(branch.failure());
+  EXPECT_EQ(owner_of(id), "");
+  const std::unique_ptr<sql::Statement> statement(own->createStatement());
+  EXPECT_FALSE(statement->execute("UPDATE " + table_ + " SET v=8 WHERE id=1"));
+  EXPECT_EQ(v(1), 8);
+}
+
 TEST_P(Verbs, refuses_to_adopt_a_connection_in_a_transaction) {
   const auto own = connect();
   ASSERT_TRUE(own->run({"START TRANSACTION", "UPDATE " + table_ + " SET v=7 WHERE id=1"}).ok());

@@ -1,0 +1,298 @@
+// What the servers do to a branch when something goes wrong inside of it, and how each verb says so.
+
+#include <cppconn/exception.h>
+
+#include <thread>
+
+#include "assent/tests/support/tcp_proxy.h"
+#include "fixture.h"
+
+namespace assent::mysql_test {
+namespace {
+
+using assent::testing::TcpProxy;
+
+class Failures : public Server {
+ protected:
+  int thrown_by(Branch& branch, const std::string& text) {
+    try {
+      run(branch, text);
+    } catch (const sql::SQLException& error) {
+      return error.getErrorCode();
+    }
+    return 0;
+  }
+  void kill_session_of(Branch& branch) {
+    const std::string id = query(branch, "SELECT CONNECTION_ID()");
+    sql("KILL CONNECTION " + id);
+    await_end_of(id);
+  }
+  void await_end_of(const std::string& id) {
+    while (sql("SELECT COUNT(*) FROM information_schema.processlist WHERE id=" + id) != "0") std::this_thread::yield();
+  }
+  /// A branch that holds row 1 and was made a deadlock's victim.
+  std::unique_ptr<Branch> deadlocked(const Xid& id) {
+    auto victim = start(id);
+    write(*victim, 5, 1);
+    const auto other = connect();
+    // The other has changed more rows, so the server picks ours.
+    EXPECT_TRUE(other
+                    ->run({"START TRANSACTION", "INSERT INTO " + table_ + " VALUES (11,0),(12,0),(13,0),(14,0),(15,0)",
+                           "UPDATE " + table_ + " SET v=1 WHERE id=2"})
+                    .ok());
+    std::thread waiting([&] { static_cast<void>(other->run({"UPDATE " + table_ + " SET v=1 WHERE id=1"})); });
+    // Not before the other waits, or there would be no deadlock.
+    const std::string waits =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE id=" + std::to_string(other->facts().connection_id) +
+        " AND command='Query' AND info LIKE 'UPDATE%'";
+    while (sql(waits) != "1") std::this_thread::yield();
+    int error = 0;
+    for (int i = 0; i < 100 && error == 0; ++i) error = thrown_by(*victim, "UPDATE " + table_ + " SET v=6 WHERE id=2");
+    EXPECT_EQ(error, 1213);
+    waiting.join();
+    static_cast<void>(other->run({"ROLLBACK"}));
+    return victim;
+  }
+  std::pair<std::shared_ptr<ResourceManager>, std::unique_ptr<TcpProxy>> through_proxy() {
+    ResourceSpec spec = spec_of(url_);
+    auto proxy = std::make_unique<TcpProxy>(spec.url.host, spec.url.port);
+    spec.url.port = proxy->port();
+    return {registry_.open(spec), std::move(proxy)};
+  }
+};
+ASSENT_ON_EACH_SERVER(Failures);
+
+TEST_P(Failures, a_deadlock_victim_cannot_be_prepared_and_its_session_lives_on) {
+  const Xid id = xid();
+  auto victim = deadlocked(id);
+  // In a victim even a question is refused, so this one is asked of the carrier's lock.
+  const std::string session = owner_of(id);
+  ASSERT_NE(session, "");
+  const Reply reply = victim->prepare();
+  EXPECT_EQ(reply.code, Code::rb_deadlock) << describe(reply);
+  EXPECT_EQ(reply.certainty, Certainty::not_done);
+  EXPECT_FALSE(listed(id));
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::rolled_back);
+  EXPECT_EQ(v(1), 0);
+  auto next = start(xid());
+  EXPECT_EQ(query(*next, "SELECT CONNECTION_ID()"), session);
+}
+
+TEST_P(Failures, a_deadlock_victim_is_not_committed_in_one_phase) {
+  const Xid id = xid();
+  const Reply reply = deadlocked(id)->commit_one_phase();
+  EXPECT_EQ(reply.code, Code::rb_deadlock) << describe(reply);
+  EXPECT_EQ(reply.certainty, Certainty::not_done);
+  EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
+}
+
+TEST_P(Failures, a_deadlock_victim_is_rolled_back) {
+  const Xid id = xid();
+  auto victim = deadlocked(id);
+  const Reply reply = victim->rollback();
+  EXPECT_EQ(reply.code, Code::ok) << describe(reply);
+  EXPECT_EQ(owner_of(id), "");
+}
+
+TEST_P(Failures, a_lock_wait_timeout_is_thrown_and_leaves_the_earlier_work_in_the_branch) {
+  ASSERT_TRUE(plain_->run({"START TRANSACTION", "UPDATE " + table_ + " SET v=1 WHERE id=2"}).ok());
+  auto branch = start(xid());
+  write(*branch, 5, 1);
+  run(*branch, "SET SESSION innodb_lock_wait_timeout=1");
+  EXPECT_EQ(thrown_by(*branch, "UPDATE " + table_ + " SET v=5 WHERE id=2"), 1205);
+  ASSERT_TRUE(plain_->run({"ROLLBACK"}).ok());
+  EXPECT_EQ(branch->prepare().code, Code::ok);
+  EXPECT_EQ(branch->commit().code, Code::ok);
+  EXPECT_EQ(v(1), 5);
+  EXPECT_EQ(v(2), 0);
+}
+
+TEST_P(Failures, a_duplicate_key_is_thrown_and_leaves_the_earlier_work_in_the_branch) {
+  auto branch = start(xid());
+  write(*branch, 5);
+  EXPECT_EQ(thrown_by(*branch, "INSERT INTO " + table_ + " VALUES (2,2)"), 1062);
+  EXPECT_EQ(branch->commit_one_phase().code, Code::ok);
+  EXPECT_EQ(v(1), 5);
+}
+
+TEST_P(Failures, rows_of_a_table_without_transactions_survive_a_rollback) {
+  const std::string myisam = table_ + "_myisam";
+  sql("DROP TABLE IF EXISTS " + myisam);
+  sql("CREATE TABLE " + myisam + " (id INT PRIMARY KEY) ENGINE=MyISAM");
+  auto branch = start(xid());
+  // MySQL refuses the statement where it enforces that transactions can be replicated by GTID (1785).
+  const int refused = thrown_by(*branch, "INSERT INTO " + myisam + " VALUES (1)");
+  EXPECT_TRUE(refused == 0 || (refused == 1785 && !mariadb())) << refused;
+  EXPECT_EQ(branch->rollback().code, Code::ok);
+  EXPECT_EQ(sql("SELECT COUNT(*) FROM " + myisam), refused == 0 ? "1" : "0");
+  sql("DROP TABLE " + myisam);
+}
+
+TEST_P(Failures, a_killed_session_prepares_nothing) {
+  const Xid id = xid();
+  auto branch = start(id);
+  write(*branch, 5);
+  kill_session_of(*branch);
+  const Reply reply = branch->prepare();
+  EXPECT_EQ(reply.code, Code::resource_failed) << describe(reply);
+  EXPECT_EQ(reply.certainty, Certainty::unknown);
+  EXPECT_TRUE(shop_->carrier_gone(id, {}).value());
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::rolled_back);
+}
+
+TEST_P(Failures, a_killed_session_does_not_commit_in_one_phase) {
+  const Xid id = xid();
+  auto branch = start(id);
+  write(*branch, 5);
+  kill_session_of(*branch);
+  const Reply reply = branch->commit_one_phase();
+  EXPECT_EQ(reply.code, Code::resource_failed) << describe(reply);
+  EXPECT_EQ(reply.certainty, Certainty::unknown);
+  EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
+  EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_killed_session_is_rolled_back_and_does_not_say_so) {
+  const Xid id = xid();
+  auto branch = start(id);
+  write(*branch, 5);
+  kill_session_of(*branch);
+  const Reply reply = branch->rollback();
+  EXPECT_EQ(reply.certainty, Certainty::unknown) << describe(reply);
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::rolled_back);
+}
+
+TEST_P(Failures, a_session_killed_after_prepare_leaves_the_branch_to_recovery) {
+  for (const bool commit : {true, false}) {
+    const Xid id = xid();
+    auto branch = start(id);
+    write(*branch, 5);
+    const std::string session = query(*branch, "SELECT CONNECTION_ID()");
+    ASSERT_EQ(branch->prepare().code, Code::ok);
+    sql("KILL CONNECTION " + session);
+    await_end_of(session);
+    const Reply reply = commit ? branch->commit() : branch->rollback();
+    EXPECT_EQ(reply.code, Code::resource_failed) << describe(reply);
+    EXPECT_EQ(reply.certainty, Certainty::unknown);
+    const Reply again = commit ? shop_->commit(id, {}) : shop_->rollback(id, {});
+    EXPECT_EQ(again.code, Code::ok) << describe(again);
+    EXPECT_EQ(v(1), 5);
+    EXPECT_EQ(shop_->fate(id, "").value(), commit ? Fate::committed : Fate::rolled_back);
+  }
+}
+
+TEST_P(Failures, a_session_killed_while_it_idled_in_the_pool_is_replaced) {
+  auto branch = start(xid());
+  const std::string session = query(*branch, "SELECT CONNECTION_ID()");
+  ASSERT_EQ(branch->rollback().code, Code::ok);
+  sql("KILL CONNECTION " + session);
+  await_end_of(session);
+  auto next = start(xid());
+  ASSERT_TRUE(next);
+  write(*next, 5);
+  EXPECT_EQ(next->commit_one_phase().code, Code::ok);
+}
+
+TEST_P(Failures, a_lost_reply_to_commit_is_told_by_the_witness) {
+  auto [shop, proxy] = through_proxy();
+  const Xid id = xid();
+  auto branch = shop->start(id, {});
+  ASSERT_TRUE(branch) << describe(branch.failure());
+  write(**branch, 5);
+  ASSERT_EQ((*branch)->prepare().code, Code::ok);
+  proxy->on("XA COMMIT", TcpProxy::Fault::lose_reply);
+  const Reply reply = (*branch)->commit();
+  EXPECT_EQ(reply.code, Code::resource_failed) << describe(reply);
+  EXPECT_EQ(reply.certainty, Certainty::unknown);
+  const Reply again = shop_->commit(id, {.carrier_is_dead = true});
+  EXPECT_EQ(again.code, Code::not_found) << describe(again);
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::committed);
+  EXPECT_EQ(v(1), 5);
+}
+
+TEST_P(Failures, a_lost_request_to_commit_leaves_the_branch_in_progress) {
+  auto [shop, proxy] = through_proxy();
+  const Xid id = xid();
+  auto branch = shop->start(id, {});
+  ASSERT_TRUE(branch);
+  write(**branch, 5);
+  ASSERT_EQ((*branch)->prepare().code, Code::ok);
+  proxy->on("XA COMMIT", TcpProxy::Fault::lose_request);
+  EXPECT_EQ((*branch)->commit().certainty, Certainty::unknown);
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::in_progress);
+  const Reply again = shop_->commit(id, {.carrier_is_dead = true});
+  EXPECT_EQ(again.code, Code::ok) << describe(again);
+  EXPECT_EQ(v(1), 5);
+}
+
+TEST_P(Failures, a_lost_reply_to_prepare_leaves_the_branch_prepared) {
+  auto [shop, proxy] = through_proxy();
+  // One statement a message, so that the reply that is lost is the verb's own.
+  const auto own = application_connection(proxy->port());
+  const Xid id = xid();
+  auto branch = MySql::adopt(*shop, *own, id, {});
+  ASSERT_TRUE(branch);
+  write(**branch, 5);
+  proxy->on("XA PREPARE", TcpProxy::Fault::lose_reply);
+  EXPECT_EQ((*branch)->prepare().certainty, Certainty::unknown);
+  EXPECT_TRUE(listed(id));
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::in_progress);
+  EXPECT_TRUE(shop_->carrier_gone(id, {.carrier_is_dead = true}).value());
+  const Reply reply = shop_->rollback(id, {.carrier_is_dead = true});
+  EXPECT_EQ(reply.code, Code::ok) << describe(reply);
+  EXPECT_EQ(shop_->fate(id, "").value(), Fate::rolled_back);
+}
+
+TEST_P(Failures, a_lost_reply_to_a_one_phase_commit_is_settled_as_committed) {
+  auto [shop, proxy] = through_proxy();
+  // One statement a message, so that the reply that is lost is the verb's own.
+  const auto own = application_connection(proxy->port());
+  const Xid id = xid();
+  auto branch = MySql::adopt(*shop, *own, id, {});
+  ASSERT_TRUE(branch);
+  write(**branch, 5);
+  proxy->on("ONE PHASE", TcpProxy::Fault::lose_reply);
+  EXPECT_EQ((*branch)->commit_one_phase().certainty, Certainty::unknown);
+  EXPECT_EQ(shop_->settle(id).value(), Fate::committed);
+  EXPECT_EQ(v(1), 5);
+}
+
+TEST_P(Failures, a_lost_request_for_a_one_phase_commit_is_settled_as_rolled_back) {
+  auto [shop, proxy] = through_proxy();
+  const Xid id = xid();
+  auto branch = shop->start(id, {});
+  ASSERT_TRUE(branch);
+  write(**branch, 5);
+  proxy->on("ONE PHASE", TcpProxy::Fault::lose_request);
+  EXPECT_EQ((*branch)->commit_one_phase().certainty, Certainty::unknown);
+  const auto fate = shop_->settle(id);
+  ASSERT_TRUE(fate) << describe(fate.failure());
+  EXPECT_EQ(*fate, Fate::rolled_back);
+  EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
+  EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_one_phase_commit_held_in_the_network_cannot_be_settled_and_then_commit) {
+  auto [shop, proxy] = through_proxy();
+  const Xid id = xid();
+  auto branch = shop->start(id, {});
+  ASSERT_TRUE(branch);
+  write(**branch, 5);
+  proxy->on("ONE PHASE", TcpProxy::Fault::hold_request);
+  Reply late;
+  std::thread committing([&, &held = *branch] { late = held->commit_one_phase(); });
+  proxy->await_fault();
+  const auto waiting = shop_->settle(id);
+  ASSERT_FALSE(waiting);
+  EXPECT_EQ(waiting.failure().code, Code::retry) << describe(waiting.failure());
+  EXPECT_FALSE(shop_->carrier_gone(id, {}).value());
+  EXPECT_TRUE(shop_->carrier_gone(id, {.carrier_is_dead = true}).value());
+  EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
+  proxy->release();
+  committing.join();
+  EXPECT_EQ(late.certainty, Certainty::unknown) << describe(late);
+  EXPECT_EQ(v(1), 0);
+}
+
+}  // namespace
+}  // namespace assent::mysql_test
