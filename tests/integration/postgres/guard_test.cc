@@ -92,16 +92,17 @@ TEST_F(PostgresGuard, refuses_a_branch_whose_application_name_was_changed) {
 }
 
 TEST_F(PostgresGuard, refuses_to_prepare_behind_an_unfinished_command) {
-  auto branch = begin();
-  add(*branch, 1, -30);
-  auto& sql = Postgres::session(*branch);
-  pqxx::pipeline unfinished(sql);
-  unfinished.insert("SELECT pg_sleep(0)");
-  unfinished.resume();
-  const Reply reply = branch->rollback();
-  unfinished.cancel();
-  EXPECT_NE(reply.code, Code::heuristic_hazard);
-  EXPECT_EQ(value(1), "100");
+  for (const bool one_phase : {false, true}) {
+    auto branch = begin();
+    add(*branch, 1, -30);
+    PGconn* const raw = detail::postgres::Native::below(Postgres::session(*branch).conn());
+    ASSERT_EQ(PQsendQuery(raw, "SELECT 1"), 1);
+    const Reply reply = one_phase ? branch->commit_one_phase() : branch->prepare();
+    EXPECT_EQ(reply.code, Code::protocol_error);
+    EXPECT_EQ(reply.certainty, Certainty::not_done);
+    EXPECT_FALSE(listed(branch->xid()));
+  }
+  EXPECT_EQ(run("SELECT v FROM " + table_ + " WHERE id = 1 FOR UPDATE"), "100");
 }
 
 TEST_F(PostgresGuard, answers_resource_error_for_what_postgres_cannot_prepare) {
