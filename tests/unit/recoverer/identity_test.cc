@@ -1,4 +1,6 @@
 // Safety rule 8: is a configured resource the database that the log means?
+#include <utility>
+
 #include "assent/tests/unit/recoverer/fixture.h"
 
 namespace assent {
@@ -106,20 +108,25 @@ TEST_F(Identities, does_not_touch_what_the_server_lists_for_another_owner) {
 }
 
 TEST_F(Identities, a_branch_that_two_schemas_of_one_server_list_is_settled_by_its_own_resource) {
-  const Xid xid = Xid::of(old_transaction(1), "shop");
-  shop->add_prepared(xid);
-  PreparedBranch also;
-  also.xid = xid;
-  also.raw = "also";
-  also.ours_to_finish = false;
-  ledger->add_listed(also);
+  for (const auto& [own, other] : {std::pair{shop, ledger}, std::pair{ledger, shop}}) {
+    const Xid xid = Xid::of(old_transaction(1), own->name());
+    own->add_prepared(xid);
+    PreparedBranch also;
+    also.xid = xid;
+    also.raw = "also";
+    also.ours_to_finish = false;
+    other->add_listed(also);
+  }
 
   const RecoveryReport report = pass();
 
-  EXPECT_EQ(report.branches.size(), 1U);
-  EXPECT_TRUE(branch(report, xid).done);
-  EXPECT_THAT(ledger->transcript(), IsEmpty());
-  EXPECT_EQ(shop->count(Verb::finish_rollback, xid), 1U);
+  EXPECT_EQ(report.branches.size(), 2U);
+  for (const auto& own : {ledger, shop}) {
+    const Xid xid = Xid::of(old_transaction(1), own->name());
+    EXPECT_TRUE(branch(report, xid).done);
+    EXPECT_EQ(own->count(Verb::finish_rollback), 1U);
+    EXPECT_EQ(own->count(Verb::finish_rollback, xid), 1U);
+  }
 }
 
 }  // namespace

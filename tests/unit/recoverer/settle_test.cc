@@ -83,8 +83,9 @@ TEST_F(Settling, rule_2_leaves_running_transactions_alone) {
 TEST_F(Settling, rule_2_takes_every_live_transaction_for_running_when_there_is_no_engine_to_ask) {
   hand.live = nullptr;
   prepare_everywhere(live_transaction(1));
-  pass();
+  const RecoveryReport report = pass();
   EXPECT_EQ(ledger->prepared().size(), 1U);
+  EXPECT_EQ(branch(report, Xid::of(live_transaction(1), "shop")).resolution.verdict, Verdict::leave);
 }
 
 TEST_F(Settling, rule_2_a_moved_log_finishes_its_commits_and_presumes_nothing) {
@@ -226,6 +227,42 @@ TEST_F(Settling, rule_5_does_not_raise_the_mark_over_a_branch_that_is_prepared_a
   EXPECT_EQ(log.mark(past), 3U);
 }
 
+TEST_F(Settling, rule_5_raises_no_mark_over_undecided_transactions_while_a_resource_cannot_give_its_proof) {
+  log.note_resource({"warehouse", identity("warehouse")});  // recorded once, and not configured now
+  log.decide(old_transaction(2), {"ledger", "shop"});
+  prepare_everywhere(old_transaction(2));
+  EXPECT_THAT(pass().finished, ElementsAre(old_transaction(2)));
+  EXPECT_EQ(log.mark(past), 0U);
+}
+
+TEST_F(Settling, rule_5_ends_no_session_for_the_mark_of_a_log_that_was_moved) {
+  const Incarnation copied = log.add_incarnation(3, false);
+  log.decide(log.transaction(copied, 2), {"ledger", "shop"});
+  prepare_everywhere(log.transaction(copied, 2));
+  pass();
+  EXPECT_EQ(ledger->count(Verb::carrier_gone), 0U);
+  EXPECT_EQ(log.mark(copied), 0U);
+}
+
+TEST_F(Settling, commits_a_branch_that_is_prepared_again_although_it_was_settled_before) {
+  log.decide(old_transaction(1), {"ledger", "shop"});
+  prepare_everywhere(old_transaction(1));
+  shop->set_down(true);
+  pass();
+  ledger->add_prepared(Xid::of(old_transaction(1), "ledger"));
+  shop->set_down(false);
+  how.now += std::chrono::hours(1);
+  EXPECT_THAT(pass().finished, ElementsAre(old_transaction(1)));
+  EXPECT_THAT(ledger->prepared(), IsEmpty());
+}
+
+TEST_F(Settling, has_nothing_to_say_of_a_decision_that_the_engine_finished_meanwhile) {
+  log.decide(live_transaction(1), {"ledger", "shop"});
+  engine.before_state = [&](const TransactionId& id) { log.finish(id); };
+  EXPECT_THAT(pass().branches, IsEmpty());
+  EXPECT_EQ(ledger->count(Verb::fate) + ledger->count(Verb::finish_commit), 0U);
+}
+
 TEST_F(Settling, rule_7_settles_a_branch_that_is_not_found_by_its_witness) {
   log.decide(old_transaction(1), {"ledger", "shop"});
   committed(ledger, old_transaction(1));
@@ -255,6 +292,7 @@ TEST_F(Settling, rule_7_takes_not_found_without_a_witness_to_a_person_and_never_
 
   const BranchReport& lost = branch(report, Xid::of(old_transaction(1), "ledger"));
   EXPECT_EQ(lost.resolution.verdict, Verdict::needs_person);
+  ASSERT_TRUE(lost.answer.has_value()) << "the commit was not even tried";
   EXPECT_EQ(lost.answer->code, Code::not_found);
   EXPECT_EQ(report.needing_person(), 1U);
   EXPECT_EQ(log.unfinished().size(), 1U);
