@@ -442,7 +442,8 @@ void SegmentedLog::write_batch(Lock& lock) {
     count = gather(std::min(log::max_batch_room, segment_->room()), lazy_bytes);
   }
   if (count == 0) return answer_first(1, Forced::refused);
-  if (batch_.empty()) return answer_first(count, Forced::durable);
+  // Only who waits for lazy_ brings no bytes: there is nothing left of it, or no room for it.
+  if (batch_.empty()) return answer_first(count, lazy_.empty() ? Forced::durable : Forced::refused);
 
   lock.unlock();
   const log::Segment::Appended appended = segment_->append(batch_);

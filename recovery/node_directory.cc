@@ -89,11 +89,12 @@ class LocalNodeDirectory final : public NodeDirectory {
 void LocalNodeDirectory::establish() {
   const auto made = files_.make_directory(path_);
   if (made && made != std::errc::file_exists) refuse("cannot make the node directory " + path_, made);
-  if (!made) {
-    const std::size_t slash = path_.rfind('/');
-    const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
-    if (const auto error = files_.sync_directory(above)) refuse("cannot sync " + above, error);
-  }
+  // Also when somebody else made it, who may have died before this. Whoever could not have made it need not be able to
+  // read the directory above.
+  const std::size_t slash = path_.rfind('/');
+  const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
+  const auto synced = files_.sync_directory(above);
+  if (synced && !(made && synced == std::errc::permission_denied)) refuse("cannot sync " + above, synced);
   const auto volume = files_.volume(path_);
   if (!volume) refuse("cannot look at the node directory " + path_, volume.error);
   if (volume.value.remote) {
