@@ -65,28 +65,24 @@ Reply SqliteBranch::begin() {
   }
   // PRAGMA query_only is SQLite's own refusal of every write, temporary tables included.
   s.execute(read_only_ ? "PRAGMA query_only=1" : "PRAGMA query_only=0");
-  int code = s.execute(read_only_ ? "BEGIN" : "BEGIN IMMEDIATE");
+  // Not BEGIN IMMEDIATE, which would lock every attached database too and make each look written to.
+  int code = s.execute("BEGIN");
   if (code == SQLITE_OK && read_only_ && !s.ask("PRAGMA main.schema_version")) {
     code = sqlite3_extended_errcode(&s.connection());
   }
-  if (code != SQLITE_OK) {
-    if (const auto state = s.file().place().look(); state && state->in_doubt(xid_) != nullptr) {
-      return Reply::not_done(Code::duplicate, "the branch is prepared already");
-    }
-    return s.explain(code, "the transaction could not begin");
+  // The first statement takes the lock of every writer, or waits for it; no branch holds a reader's lock meanwhile.
+  if (code == SQLITE_OK && !read_only_) code = insert_witness(s, xid_, Witness::committed);
+  if (code == SQLITE_CONSTRAINT_PRIMARYKEY) {
+    return Reply::not_done(Code::duplicate, "a branch of that name has ended in this database already");
   }
+  if (code != SQLITE_OK) return s.explain(code, "the branch could not begin");
   if (!read_only_) {
-    // The lock of every writer is ours now, so nobody else of us moves names: what a crash left can go.
+    // With that lock nobody else of us moves names: what a crash left can go.
     const auto state = s.file().place().look();
     if (!state) return state.failure();
     if (const Moved moved = s.file().place().remove_leftovers(*state); !moved.ok()) {
       return Reply::not_done(Code::resource_failed, moved.text());
     }
-    code = insert_witness(s, xid_, Witness::committed);
-    if (code == SQLITE_CONSTRAINT_PRIMARYKEY) {
-      return Reply::not_done(Code::duplicate, "a branch of that name has ended in this database already");
-    }
-    if (code != SQLITE_OK) return s.explain(code, "the witness row could not be written");
   }
   ends_at_start_ = s.file().ends();
   s.forbid_commit(true);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -18,6 +17,7 @@ namespace assent::sqlite {
 namespace {
 
 constexpr std::string_view infix = "-assent-";
+constexpr int most_trials = 100;
 
 int exchange(const std::string& a, const std::string& b) {
   return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0 ? 0 : errno;
@@ -189,22 +189,27 @@ Moved DatabasePlace::remove_leftovers(const PlaceState& state) const {
 }
 
 int DatabasePlace::try_exchange() const {
-  static std::atomic<unsigned> trials{0};
-  const std::string stem = path_ + std::string(infix) + "trial." + std::to_string(::getpid()) + '.' +
-                           std::to_string(trials.fetch_add(1, std::memory_order_relaxed));
-  const std::string folder = stem + ".d";
-  const std::string file = stem + ".f";
-  if (::mkdir(folder.c_str(), 0700) != 0) return errno;
+  const std::string folder = path_ + std::string(infix) + "trial.d";
+  const std::string file = path_ + std::string(infix) + "trial.f";
+  const auto remove_both = [&] {
+    for (const std::string& name : {folder, file}) {
+      if (::unlink(name.c_str()) != 0) ::rmdir(name.c_str());
+    }
+  };
   int error = 0;
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (descriptor < 0) {
-    error = errno;
-  } else {
-    ::close(descriptor);
-    error = exchange(folder, file);
+  // Another process that tries at the same moment takes the names away or makes them first: then once more.
+  for (int attempt = 0; attempt < most_trials; ++attempt) {
+    remove_both();
+    error = ::mkdir(folder.c_str(), 0700) == 0 ? 0 : errno;
+    if (error == 0) {
+      const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+      error = descriptor < 0 ? errno : 0;
+      if (descriptor >= 0) ::close(descriptor);
+    }
+    if (error == 0) error = exchange(folder, file);
+    if (error != ENOENT && error != EEXIST) break;
   }
-  ::unlink(error == 0 ? folder.c_str() : file.c_str());
-  ::rmdir(error == 0 ? file.c_str() : folder.c_str());
+  remove_both();
   return error;
 }
 

@@ -64,6 +64,11 @@ auto read_in_doubt(Session& session, Read read) {
   return read(session);
 }
 
+Reply name_too_long(const DatabasePlace& place) {
+  return Reply::not_done(Code::invalid, "the name of " + place.path() +
+                                            " is too long: with the branch's name behind it, it passes 255 bytes");
+}
+
 Reply needs_person(const DatabasePlace& place) {
   return Reply::not_done(Code::resource_error,
                          "several journals are parked beside " + place.path() +
@@ -177,14 +182,26 @@ Result<Probe> SqliteManager::probe() {
 
 Result<std::unique_ptr<Branch>> SqliteManager::start(const Xid& xid, const StartOptions& options) {
   if (auto refusal = refuse_xid(xid)) return *refusal;
+  auto started = start_pooled(xid, options);
+  if (started || started.failure().code != Code::resource_failed) return started;
+  // A prepared branch holds the whole file, so its own name, asked for again, meets that first.
+  if (const auto opened = open()) {
+    const auto state = opened.value()->file().place().look();
+    if (state && state->in_doubt(xid) != nullptr) {
+      return Reply::not_done(Code::duplicate, "the branch is prepared already");
+    }
+  }
+  return started;
+}
+
+Result<std::unique_ptr<Branch>> SqliteManager::start_pooled(const Xid& xid, const StartOptions& options) {
   auto lease = pool_.take(options.deadline);
   if (!lease) return lease.failure();
   const DatabasePlace& place = (*lease)->file().place();
   if (!place.can_name(xid)) {
-    const std::string path = place.path();
+    Reply refusal = name_too_long(place);
     lease->give_back();
-    return Reply::not_done(
-        Code::invalid, "the name of " + path + " is too long: with the branch's name behind it, it passes 255 bytes");
+    return refusal;
   }
   return SqliteBranch::start(std::move(lease).value(), nullptr, xid, options, lock_wait_);
 }
@@ -214,10 +231,7 @@ Result<std::unique_ptr<Branch>> SqliteManager::adopt(sqlite3& borrowed, const Xi
       return Reply::not_done(Code::outside, "a statement of the connection is being stepped: reset it first");
     }
   }
-  if (!file->place().can_name(xid)) {
-    return Reply::not_done(Code::invalid, "the name of " + file->place().path() +
-                                              " is too long: with the branch's name behind it, it passes 255 bytes");
-  }
+  if (!file->place().can_name(xid)) return name_too_long(file->place());
   (*own)->wait_for_locks_until(options.deadline.value_or(lock_deadline()));
   if (auto refusal = make_ready(**own)) return *refusal;
   return SqliteBranch::start({}, Session::borrow(borrowed), xid, options, lock_wait_);

@@ -40,6 +40,7 @@ class SqliteManager final : public ResourceManager {
  private:
   Result<std::unique_ptr<Session>> open();
   Result<std::unique_ptr<Session>> open_for_branch();
+  Result<std::unique_ptr<Branch>> start_pooled(const Xid& xid, const StartOptions& options);
   /// Once for this resource: file system, tables, identifier.
   std::optional<Reply> make_ready(Session& session);
   std::optional<Reply> refuse_xid(const Xid& xid) const;

@@ -147,7 +147,8 @@ bool Session::has_running_statement() const {
 
 bool Session::is_clean() {
   return !in_transaction() && !has_statement() && sqlite3_db_name(connection_, 2) == nullptr &&
-         file_->hold() == DatabaseFile::Hold::none && ask("SELECT count(*) FROM sqlite_temp_schema") == "0";
+         file_->hold() == DatabaseFile::Hold::none && ask("SELECT count(*) FROM sqlite_temp_schema") == "0" &&
+         !check_durability();
 }
 
 std::optional<Reply> Session::check_durability() {

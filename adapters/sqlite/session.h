@@ -62,7 +62,8 @@ class Session {
   bool has_running_statement() const;
   bool has_statement() const { return sqlite3_next_stmt(connection_, nullptr) != nullptr; }
 
-  /// Nothing of the last user is left: no transaction, statement, attached database or temporary table.
+  /// Nothing of the last user is left: no transaction, statement, attached database, temporary table or setting that
+  /// prepare refuses.
   bool is_clean();
 
   /// The settings without which a prepare or commit would not be what it says: nothing if all is well, else the
