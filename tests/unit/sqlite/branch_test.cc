@@ -280,5 +280,18 @@ TEST_F(SqliteBranchTest, catches_the_commit_of_a_borrowed_connection) {
   EXPECT_EQ(branch->prepare().code, Code::protocol_error);
 }
 
+TEST_F(SqliteBranchTest, a_commit_that_sqlite_turns_into_a_rollback_is_not_prepared) {
+  test::PlainConnection own(path(), SQLITE_OPEN_READWRITE, Sqlite::vfs());
+  auto branch = std::move(Sqlite::adopt(*resource_, own.connection(), xid(1), {})).value();
+  ASSERT_EQ(own.execute("UPDATE account SET balance = 60"), SQLITE_OK);
+  sqlite3_commit_hook(
+      &own.connection(), [](void*) { return 1; }, nullptr);
+  const Reply reply = branch->prepare();
+  EXPECT_TRUE(is_rollback(reply.code)) << describe(reply);
+  EXPECT_THAT(resource_->recover().value(), IsEmpty());
+  EXPECT_EQ(balance(), "100");
+  EXPECT_THAT(beside(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace assent
