@@ -26,6 +26,8 @@ namespace assent {
 ///   discarded when the branch is over. PostgreSQL refuses to prepare a branch that used temporary tables, LISTEN or
 ///   NOTIFY.
 /// - A declared read-only branch that says NOTIFY sends it when it is prepared, before the decision.
+/// - A one-phase branch whose only effects are outside of PostgreSQL's own tables (NOTIFY, writes through postgres_fdw)
+///   leaves no witness: after a lost answer settle() calls it rolled back. Write a row beside them.
 /// - A deadline bounds each statement by the time that is left when the session is handed out; a session that stays
 /// idle
 ///   a second past it is ended by the server.

@@ -45,9 +45,19 @@ Resource::Resource(const ResourceSpec& spec)
       settings_(Settings::from(spec.url)),
       pool_size_(spec.pool_size),
       branches_(
-          pool_options(spec, spec.pool_size), [this] { return Session::open(settings_); }, still_good),
+          pool_options(spec, spec.pool_size), [this] { return connect(); }, still_good),
       control_(
-          pool_options(spec, control_sessions), [this] { return Session::open(settings_); }, still_good) {}
+          pool_options(spec, control_sessions), [this] { return connect(); }, still_good) {}
+
+Result<std::unique_ptr<Session>> Resource::connect() {
+  Result<std::unique_ptr<Session>> session = Session::open(settings_);
+  if (!session) return session;
+  const std::lock_guard lock(identity_mutex_);
+  if (identity_.system.empty()) identity_ = (*session)->identity();
+  if (identity_ == (*session)->identity()) return session;
+  return Reply::not_done(Code::resource_error, "another database answers at " + settings_.address + ": it was " +
+                                                   identity_.text() + ", now it is " + (*session)->identity().text());
+}
 
 Reply Resource::with_session(const std::function<Reply(Session&)>& ask, bool again) {
   if (process_.in_child()) return forked();

@@ -43,6 +43,9 @@ class Resource final : public ResourceManager {
 
  private:
   using Lease = Pool<Session>::Lease;
+  /// A new session, to the same database as every one before it: a name that leads elsewhere meanwhile (a failover to
+  /// another cluster, a restored copy under another identifier) must not take branches of the first.
+  Result<std::unique_ptr<Session>> connect();
   /// Runs `ask` on a control session; once more on a fresh one if the session turns out to be dead and `again` allows
   /// it.
   Reply with_session(const std::function<Reply(Session&)>& ask, bool again);
@@ -52,6 +55,8 @@ class Resource final : public ResourceManager {
   const Settings settings_;
   const std::size_t pool_size_;
   const ForkGuard process_;
+  std::mutex identity_mutex_;
+  Identity identity_;  ///< of the first session; empty before it
   Pool<Session> branches_;
   Pool<Session> control_;
   /// Set by probe(): the witness table can be used. A branch remembers what it was when the branch began.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -28,6 +29,9 @@ class TcpProxy {
 
   std::uint16_t port() const { return port_; }
 
+  /// Lines that are opened from now on lead to another server.
+  void lead_to(std::uint16_t port) { server_port_ = port; }
+
   /// The next bytes of any client that contain `needle` meet `fault`, once.
   void on(std::string needle, Fault fault);
   /// Blocks until the fault has struck: the answer or the request is lost, or the request is held.
@@ -46,7 +50,7 @@ class TcpProxy {
   void accept_lines();
 
   const std::string host_;
-  const std::uint16_t server_port_;
+  std::atomic<std::uint16_t> server_port_;
   std::uint16_t port_ = 0;
   int listener_ = -1;
   std::shared_ptr<Shared> shared_;

@@ -180,6 +180,7 @@ TEST_F(PostgresGuard, nothing_an_application_leaves_in_a_session_reaches_the_nex
     ASSERT_TRUE(branch->commit().is_ok());
   }
   // The lock goes away by itself, though nobody uses the session.
+  ASSERT_EQ(run("SET lock_timeout = '20s'"), "");
   EXPECT_EQ(run("SELECT pg_advisory_lock(78, " + key + ")"), "");
   auto next = begin();
   EXPECT_EQ(pid_of(*next), pid);

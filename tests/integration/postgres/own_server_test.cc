@@ -2,6 +2,7 @@
 #include <fstream>
 
 #include "assent/tests/integration/postgres/fixture.h"
+#include "assent/tests/support/tcp_proxy.h"
 
 namespace assent::testing {
 namespace {
@@ -164,6 +165,29 @@ TEST_F(PostgresOwnServer, keeps_a_prepared_branch_over_kill_9_and_its_witness_af
   EXPECT_EQ(*fate, Fate::rolled_back);
   auto reader = begin();
   EXPECT_EQ(Postgres::session(*reader).exec("SELECT sum(x) FROM t")[0][0].as<int>(), 1);
+}
+
+TEST_F(PostgresOwnServer, that_answers_in_the_place_of_another_is_refused) {
+  ResourceUrl shared = ResourceUrl::parse(std::getenv("ASSENT_TEST_POSTGRES_URL"));
+  const ResourceUrl own = ResourceUrl::parse(server_->url());
+  auto admin = PlainSession::open(Settings::from(ResourceUrl::parse(server_->url("--admin"))));
+  ASSERT_TRUE(admin);
+  ASSERT_TRUE((*admin)->exec("ALTER ROLE assent PASSWORD " + text_literal(shared.password)).ok());
+  TcpProxy proxy(shared.host, shared.port);
+  Registry registry;
+  Postgres::register_with(registry);
+  ResourceSpec spec;
+  spec.name = "ledger";
+  spec.url = shared;
+  spec.url.port = proxy.port();
+  resource_ = registry.open(spec);
+  ASSERT_TRUE(resource_->probe());
+  proxy.lead_to(own.port);
+  const auto branch = resource_->start(next_xid(), {});
+  ASSERT_FALSE(branch);
+  EXPECT_EQ(branch.failure().code, Code::resource_error);
+  EXPECT_EQ(branch.failure().certainty, Certainty::not_done);
+  EXPECT_THAT(branch.failure().text, HasSubstr("another database answers"));
 }
 
 }  // namespace
