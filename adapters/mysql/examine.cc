@@ -125,7 +125,7 @@ class Examination {
   }
 
   void prepared_branches() {
-    const Answer answer = session_.run({mariadb() ? "XA RECOVER FORMAT='SQL'" : "XA RECOVER CONVERT XID"});
+    const Answer answer = session_.run({mariadb() ? "XA RECOVER" : "XA RECOVER CONVERT XID"});
     if (!answer.ok() && answer.failure->number == xaer_rmerr) {
       add(Severity::problem, "the user may not list prepared branches, so recovery would not find them",
           "GRANT XA_RECOVER_ADMIN ON *.* TO '" + settings_.user + "'@'%';");

@@ -43,6 +43,13 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions
   if (!asked.ok()) return Reply::not_done(code_of(*asked.failure), asked.failure->describe());
   const auto owner = asked.value(0);
   const bool was_free = !owner;
+  if (was_free && !free_long_enough(xid)) {
+    // What is not even listed needs no wait: the server would answer the same.
+    const auto prepared = listed(session, xid);
+    if (prepared && !*prepared) {
+      return Reply::unknown(Code::not_found, xid.text() + ": the server lists no such prepared branch");
+    }
+  }
   if (owner) {
     if (!options.carrier_is_dead) {
       return Reply::not_done(Code::retry, xid.text() + ": session " + *owner +
@@ -173,8 +180,8 @@ Result<bool> Manager::carrier_gone(const Xid& xid, const FinishOptions& options)
     const Answer turn = session.run({"SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")"});
     if (turn.ok() && turn.value(0) == "1") {
       const Reply ended = await_owner(session, xid, options);
-      if (!ended.is_ok() && ended.code != Code::retry) return ended;
-      gone = ended.is_ok();
+      if (!ended.is_ok() && ended.code != Code::retry && ended.code != Code::not_found) return ended;
+      gone = ended.code != Code::retry;
     }
   }
   if (session.run({"DO RELEASE_ALL_LOCKS()"}).ok()) lease->give_back();

@@ -118,43 +118,36 @@ std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb) {
   };
   const std::int64_t gtrid_length = number(*row[1]);
   const std::int64_t bqual_length = number(*row[2]);
-  // MySQL: 0x0102…; MariaDB: X'01',X'02',1095978580
-  std::string hex;
-  std::string_view data = *row[3];
+  // MariaDB's own FORMAT='SQL' quotes printable names and writes others in hex; the bytes themselves are plainer.
+  std::optional<std::string> bytes;
   if (mariadb) {
-    bool quoted = false;
-    for (const char c : data) {
-      if (c == '\'') {
-        quoted = !quoted;
-      } else if (quoted) {
-        hex += c;
-      }
+    bytes = *row[3];
+  } else if (row[3]->starts_with("0x")) {
+    std::string hex = row[3]->substr(2);
+    for (char& c : hex) {
+      if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
     }
-  } else if (data.starts_with("0x")) {
-    hex = data.substr(2);
-  }
-  for (char& c : hex) {
-    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+    bytes = from_hex(hex);
   }
   PreparedBranch out;
-  out.raw = *row[3];
-  const auto bytes = from_hex(hex);
   const auto max_part = static_cast<std::int64_t>(Xid::max_part);
   if (!bytes || gtrid_length < 1 || gtrid_length > max_part || bqual_length < 0 || bqual_length > max_part ||
       static_cast<std::int64_t>(bytes->size()) != gtrid_length + bqual_length) {
     out.xid.format_id = 0;
+    out.raw = bytes ? binary_literal(*bytes) : *row[3];
     out.note = "not an Xid";
     return out;
   }
   out.xid.format_id = number(*row[0]);
   out.xid.gtrid = bytes->substr(0, static_cast<std::size_t>(gtrid_length));
   out.xid.bqual = bytes->substr(static_cast<std::size_t>(gtrid_length));
+  out.raw = xid_literal(out.xid);
   return out;
 }
 
 Result<std::vector<PreparedBranch>> Manager::list(Session& session) {
   const bool mariadb = session.facts().mariadb;
-  const Answer answer = session.run({mariadb ? "XA RECOVER FORMAT='SQL'" : "XA RECOVER CONVERT XID"});
+  const Answer answer = session.run({mariadb ? "XA RECOVER" : "XA RECOVER CONVERT XID"});
   if (!answer.ok()) {
     Reply reply = failed(*answer.failure);
     if (answer.failure->number == xaer_rmerr) {

@@ -80,7 +80,7 @@ Session& session_of(Branch& branch);
 std::vector<Finding> examine_server(Session& session, const Settings& settings, const Witness& witness);
 Result<Impact> measure_impact(Session& session, const Settings& settings, const Witness& witness, const Xid& xid);
 
-/// The rows of XA RECOVER, decoded. MariaDB's FORMAT='SQL' and MySQL's CONVERT XID differ in their last column.
+/// A row of XA RECOVER (MariaDB) or XA RECOVER CONVERT XID (MySQL). Nothing for what is not such a row.
 std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb);
 
 }  // namespace assent::mysql

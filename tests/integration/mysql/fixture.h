@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -39,16 +40,19 @@ inline ResourceSpec spec_of(const std::string& url, std::size_t pool_size = 16) 
 /// One process' transactions: no other test has the like.
 inline Xid fresh_xid() {
   static const auto log = static_cast<LogId>(std::random_device{}() * 0x100000001ULL ^ static_cast<unsigned>(getpid()));
-  static std::uint64_t sequence = 0;
+  static std::atomic<std::uint64_t> sequence = 0;
   return Xid::of({DeciderKind::log, log, Incarnation{7}, ++sequence}, "shop");
 }
 
-/// Runs on each real server: MariaDB always, MySQL where there is one.
-class Server : public ::testing::TestWithParam<const char*> {
+/// A test on a real server: MariaDB always, MySQL where there is one.
+class OnServer : public ::testing::Test {
  protected:
+  /// MARIADB or MYSQL.
+  virtual std::string server() const = 0;
+
   void SetUp() override {
-    url_ = environment(std::string("ASSENT_TEST_") + GetParam() + "_URL");
-    admin_url_ = environment(std::string("ASSENT_TEST_") + GetParam() + "_ADMIN_URL");
+    url_ = environment("ASSENT_TEST_" + server() + "_URL");
+    admin_url_ = environment("ASSENT_TEST_" + server() + "_ADMIN_URL");
     if (url_.empty()) {
       if (!mariadb()) GTEST_SKIP() << "no MySQL server: ASSENT_TEST_MYSQL_URL is not set";
       FAIL() << "no MariaDB server: ASSENT_TEST_MARIADB_URL is not set";
@@ -72,7 +76,7 @@ class Server : public ::testing::TestWithParam<const char*> {
     sql("DROP TABLE " + table_);
   }
 
-  static bool mariadb() { return std::string(GetParam()) == "MARIADB"; }
+  bool mariadb() const { return server() == "MARIADB"; }
 
   std::unique_ptr<mysql::Session> connect() {
     auto session = mysql::Session::open(mysql::Settings::from(spec_of(url_)));
@@ -141,6 +145,16 @@ class Server : public ::testing::TestWithParam<const char*> {
     return branch;
   }
 
+  /// What recovery says of a prepared branch.
+  std::string note_of(const Xid& xid) {
+    const auto branches = shop_->recover();
+    if (!branches) return describe(branches.failure());
+    for (const PreparedBranch& branch : *branches) {
+      if (branch.xid == xid) return branch.note;
+    }
+    return "not listed";
+  }
+
   bool listed(const Xid& xid) {
     const auto branches = shop_->recover();
     EXPECT_TRUE(branches) << describe(branches.failure());
@@ -162,6 +176,12 @@ class Server : public ::testing::TestWithParam<const char*> {
   std::string table_;
   std::vector<Xid> xids_;
   std::vector<std::unique_ptr<Branch>> branches_;  ///< kept until the end of the test
+};
+
+/// Runs on both.
+class Server : public OnServer, public ::testing::WithParamInterface<const char*> {
+ protected:
+  std::string server() const override { return GetParam(); }
 };
 
 inline std::string server_name(const ::testing::TestParamInfo<const char*>& info) {
