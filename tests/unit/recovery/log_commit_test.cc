@@ -2,7 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
+#include <barrier>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -91,42 +92,54 @@ TEST_F(Log, a_commit_of_one_thread_is_one_sync) {
   EXPECT_EQ(log->counters().decisions, 10u);
 }
 
-// A sync waits until most of the threads that will still come wait for the next one, so the count does not depend on
-// the clock.
+/// The kernel says that the thread waits for something (proc(5), state S), or is gone.
+bool asleep(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return true;
+  const std::size_t name_end = line.rfind(") ");
+  return name_end != std::string::npos && line[name_end + 2] == 'S';
+}
+
+// The threads go round by round. A sync waits until every other thread has queued up (or waits for the next round), so
+// the count does not depend on the clock: the first comers are one batch, all others the second.
 TEST_F(Log, sixty_four_threads_share_their_syncs_and_get_back_what_was_acknowledged) {
   constexpr std::uint64_t threads = 64;
   constexpr std::uint64_t rounds = 20;
-  constexpr std::uint64_t crowd = 48;
   options.segment_bytes = 256 << 10;
   auto log = open();
   const Incarnation incarnation = log->begin_incarnation();
 
+  std::barrier round(threads);
   std::mutex mutex;
-  std::condition_variable arrived;
-  std::uint64_t entered = 0;    // calls of force()
-  std::uint64_t last_ones = 0;  // of those, the last of their threads
+  std::set<pid_t> workers;
   std::set<TransactionId> acknowledged;
   disk.on_sync([&](const std::string&) {
-    const std::uint64_t answered = log->counters().decisions;
-    std::unique_lock lock(mutex);
-    arrived.wait(lock, [&] { return entered - answered >= std::min(crowd, threads - last_ones); });
+    std::set<pid_t> others;
+    {
+      const std::lock_guard lock(mutex);
+      others = workers;
+    }
+    others.erase(::gettid());
+    while (!std::all_of(others.begin(), others.end(), asleep)) std::this_thread::yield();
   });
   const std::uint64_t syncs = log->counters().syncs;
   std::vector<std::thread> pool;
   for (std::uint64_t t = 0; t < threads; ++t) {
     pool.emplace_back([&, t] {
+      {
+        const std::lock_guard lock(mutex);
+        workers.insert(::gettid());
+      }
       for (std::uint64_t i = 0; i < rounds; ++i) {
+        round.arrive_and_wait();
         const Decision decision = decision_of(*log, incarnation, t * rounds + i);
-        {
-          const std::lock_guard lock(mutex);
-          ++entered;
-          if (i + 1 == rounds) ++last_ones;
-        }
-        arrived.notify_all();
         const Forced forced = log->force(decision);
         const std::lock_guard lock(mutex);
         if (forced == Forced::durable) acknowledged.insert(decision.id);
       }
+      const std::lock_guard lock(mutex);
+      workers.erase(::gettid());
     });
   }
   for (std::thread& thread : pool) thread.join();

@@ -143,6 +143,16 @@ TEST_F(TornLog, refuses_stale_bytes_behind_the_last_batch) {
   EXPECT_EQ(refusal().code(), ErrorCode::log_damaged);
 }
 
+TEST_F(TornLog, refuses_bytes_farther_behind_than_any_batch_reaches) {
+  options.segment_bytes = 1 << 20;
+  auto log = open();
+  kill(log);
+  std::string bytes = disk.contents(newest_path());
+  bytes[bytes.size() - log::block_bytes] = 'x';
+  disk.set_contents(newest_path(), bytes);
+  EXPECT_EQ(refusal().code(), ErrorCode::log_damaged);
+}
+
 TEST_F(TornLog, refuses_a_file_that_lost_or_gained_bytes) {
   disk.set_contents(path, after.substr(0, after.size() - 1));
   EXPECT_EQ(refusal().code(), ErrorCode::log_damaged);
