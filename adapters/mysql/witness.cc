@@ -7,7 +7,7 @@
 namespace assent::mysql {
 namespace {
 
-constexpr std::size_t forget_batch = 100;
+constexpr std::size_t forget_batch = 512;  // one sync each
 constexpr int settle_attempts = 10;
 
 }  // namespace
