@@ -1,0 +1,3 @@
+// What can only be said of real servers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>

@@ -1,0 +1,80 @@
+#include <algorithm>
+
+#include "assent/tools/assent/command.h"
+#include "assent/tools/assent/hold.h"
+#include "assent/tools/assent/stop.h"
+#include "assent/tools/assent/survey.h"
+#include "assent/tools/assent/text.h"
+#include "assent/tools/assent/wording.h"
+
+namespace assent::tool {
+namespace {
+
+/// A decision may go only when no branch can need it any more: were one still prepared somewhere, its abort would be
+/// presumed. A database that cannot be asked might have one; only a person can say that it will never come back.
+void refuse_if_needed(const BranchReport& branch, const ForgetOptions& options, const std::string& program) {
+  if (branch.done) return;
+  if (std::ranges::count(options.gone, branch.resource) != 0) return;
+  if (branch.evidence.database == DatabaseSays::listed || branch.evidence.database == DatabaseSays::in_progress) {
+    throw Stop(Exit::refused,
+               "the branch in " + branch.resource + " is still prepared, and the log is needed to settle it",
+               "`" + program + " resolve` first; what that leaves, `" + program + " force` settles by hand");
+  }
+  const IdentityIs identity = branch.evidence.identity;
+  const bool cannot_be_asked = branch.evidence.database == DatabaseSays::unreachable ||
+                               identity == IdentityIs::changed || identity == IdentityIs::shared ||
+                               identity == IdentityIs::not_configured;
+  if (cannot_be_asked) {
+    throw Stop(Exit::refused, "whether the branch in " + branch.resource + " is still prepared cannot be asked",
+               "bring that database back; only if it is lost for good, say --gone " + branch.resource);
+  }
+}
+
+}  // namespace
+
+Exit forget(const Context& context, const ForgetOptions& options, Terminal& terminal) {
+  const Setup setup = Setup::load(context.config_path);
+  const std::string program = context.program();
+  const Named named = find_named(options.transaction, take_survey(setup).transactions());
+  if (!named.resource.empty()) {
+    throw Stop(Exit::usage,
+               "a transaction is forgotten as a whole; '" + printable(options.transaction) + "' names a branch",
+               "leave out the '/' and what follows");
+  }
+  Hold hold = take_hold(setup, named);
+  const auto decision = hold.slot == nullptr ? std::nullopt : hold.slot->log().find(named.transaction);
+  if (!decision) {
+    throw Stop(Exit::usage,
+               "the log has no decision of " + named.transaction.text() + ", so there is nothing to forget",
+               "`" + program + " explain " + named.transaction.text() + "` tells what is known");
+  }
+  std::string branches;
+  for (const DecidedBranch& decided : decision->branches) {
+    const BranchReport* branch = hold.branch(decided.resource);
+    if (branch == nullptr) continue;
+    refuse_if_needed(*branch, options, program);
+    branches += "\n  " + branch->resource + ": " + state_word(*branch) +
+                (std::ranges::count(options.gone, branch->resource) != 0 ? ", gone for good, as you say" : "");
+  }
+  confirm("The log will forget the decision to commit " + named.transaction.text() +
+              (decision->label.empty() ? "" : " (" + printable(decision->label) + ")") +
+              ". What its branches are then, they stay:" + branches,
+          "forget", options.yes);
+  std::string what = "forget by " + who_am_i() + ';';
+  for (const DecidedBranch& decided : decision->branches) {
+    if (const BranchReport* branch = hold.branch(decided.resource)) {
+      what += ' ' + branch->resource + ": " + state_word(*branch) + ';';
+    }
+  }
+  DecisionLog& deciding = hold.slot->log();
+  deciding.note_person(named.transaction, "", what.substr(0, log::PersonNote::max_what));
+  deciding.finish(named.transaction);
+  deciding.flush();
+  if (const auto why = deciding.poisoned()) {
+    throw Stop(Exit::log_damaged, "the log could not be written: " + *why, "mend the disk, then run this again");
+  }
+  terminal.line(terminal.styled(Style::good, "forgotten  ") + named.transaction.text());
+  return Exit::done;
+}
+
+}  // namespace assent::tool
