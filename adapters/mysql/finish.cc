@@ -43,6 +43,7 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions
   if (!asked.ok()) return Reply::not_done(code_of(*asked.failure), asked.failure->describe());
   const auto owner = asked.value(0);
   const bool was_free = !owner;
+  bool denied = false;
   if (was_free && !free_long_enough(xid)) {
     // What is not even listed needs no wait: the server would answer the same.
     const auto prepared = listed(session, xid);
@@ -57,20 +58,21 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions
                                               "it has ended");
     }
     const Answer killed = session.run({"KILL CONNECTION " + *owner});
-    if (!killed.ok() && killed.failure->number == kill_denied) {
-      return Reply::not_done(
-          Code::resource_error,
-          xid.text() + ": session " + *owner +
-              " of another user still carries it and may not be ended by this user; run, with a user "
-              "who may: KILL CONNECTION " +
-              *owner + " (" + killed.failure->describe() + ")");
-    }
-    if (!killed.ok() && killed.failure->number != unknown_thread) {
+    if (!killed.ok() && killed.failure->number != unknown_thread && killed.failure->number != kill_denied) {
       return Reply::not_done(code_of(*killed.failure), killed.failure->describe());
     }
+    // MariaDB also denies it (1095) for a session of our own that is just ending; so the lock decides.
+    denied = !killed.ok() && killed.failure->number == kill_denied;
   }
   const Answer taken = session.run({"SELECT GET_LOCK(" + lock + "," + lock_wait_s + ")"});
   if (!taken.ok()) return Reply::not_done(code_of(*taken.failure), taken.failure->describe());
+  if (taken.value(0) != "1" && denied) {
+    return Reply::not_done(Code::resource_error,
+                           xid.text() + ": session " + *owner +
+                               " of another user still carries it and may not be ended by this user; run, with a user "
+                               "who may: KILL CONNECTION " +
+                               *owner);
+  }
   if (taken.value(0) != "1") {
     return Reply::not_done(Code::retry, xid.text() + ": session " + owner.value_or("?") + " has not ended yet");
   }

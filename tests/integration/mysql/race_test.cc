@@ -62,6 +62,8 @@ void Race::race(int racer) {
     const bool took_effect = (found == std::to_string(round)) == commit;
     if (!reply.is_ok() || !took_effect) {
       ++wrong_;
+      // What is left must not hold up the next shard.
+      static_cast<void>(shop_->rollback(id, {.carrier_is_dead = true}));
       ADD_FAILURE() << "round " << round << ": " << describe(reply) << ", row " << found.value_or("?");
     }
     ASSERT_EQ(shop_->fate(id, "").value(), commit ? Fate::committed : Fate::rolled_back);
