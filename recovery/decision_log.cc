@@ -85,6 +85,10 @@ class SegmentedLog final : public DecisionLog {
   Forced force(const Decision& decision) override;
   void finish(const TransactionId& id) override;
   void raise_mark(Incarnation incarnation, std::uint64_t mark) override;
+  bool is_over(const TransactionId& id) const override {
+    const auto lock = enter();
+    return state_.is_over(id);
+  }
   void flush() override;
 
   std::map<TransactionId, Decision> unfinished() const override {
@@ -169,6 +173,7 @@ class SegmentedLog final : public DecisionLog {
   std::string lazy_;                // whole records
   std::uint64_t lazy_said_ = 0;     // bytes ever put into lazy_
   std::uint64_t lazy_written_ = 0;  // bytes of those that are durable
+  std::uint64_t mark_said_ = 0;     // of the running incarnation
   log::State state_;
   std::optional<std::string> poisoned_;
   std::string refusal_;  // why the last refused record was refused
@@ -260,7 +265,7 @@ Incarnation SegmentedLog::begin_incarnation() {
     }
   }
   log::Begun begun;
-  begun.incarnation = {incarnation_, options_.now_ms(), ::getpid(), 0, true};
+  begun.incarnation = {incarnation_, options_.now_ms(), ::getpid(), 0, 0, true};
   begun.opened_under = opened_under_;
   force_record(std::move(begun), "the new incarnation");
   return incarnation_;
@@ -270,7 +275,10 @@ std::vector<IncarnationRecord> SegmentedLog::incarnations() const {
   const auto lock = enter();
   std::vector<IncarnationRecord> out;
   out.reserve(state_.incarnations().size());
-  for (const log::Begun& begun : state_.incarnations()) out.push_back(begun.incarnation);
+  for (const log::Begun& begun : state_.incarnations()) {
+    out.push_back(begun.incarnation);
+    out.back().over_to = state_.over_to(begun.incarnation.incarnation);
+  }
   return out;
 }
 
@@ -315,18 +323,20 @@ void SegmentedLog::say_later(const log::Record& record) {
 void SegmentedLog::finish(const TransactionId& id) {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
-  if (!state_.unfinished().contains(id)) return;
+  const bool decided = state_.unfinished().contains(id);
   state_.apply(log::Finished{id});
-  if (!poisoned_) say_later(log::Finished{id});
+  // Of one that was never decided only the next checkpoint or flush() tells: until then it is a presumed abort, which
+  // it is.
+  if (decided && !poisoned_) say_later(log::Finished{id});
 }
 
 void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
-  const log::Marked marked{incarnation, mark};
-  if (!state_.raises(marked)) return;
-  state_.apply(marked);
-  if (!poisoned_) say_later(marked);
+  const log::Over over{incarnation, 0, mark};
+  if (mark == 0 || state_.knows(over)) return;
+  state_.apply(over);
+  if (!poisoned_) say_later(over);
 }
 
 void SegmentedLog::flush() {
@@ -334,6 +344,10 @@ void SegmentedLog::flush() {
   std::uint64_t said = 0;
   {
     const std::lock_guard lock(mutex_);
+    if (const std::uint64_t mark = state_.mark(incarnation_); mark > mark_said_ && !poisoned_) {
+      say_later(log::Over{incarnation_, 0, mark});
+      mark_said_ = mark;
+    }
     said = lazy_said_;
   }
   const auto left = [&] {

@@ -34,9 +34,10 @@ struct IncarnationRecord {
   Incarnation incarnation{};
   std::int64_t opened_at_ms = 0;
   std::int64_t pid = 0;
-  /// Every transaction with a smaller sequence number is over, with positive evidence from every branch. A prepared
-  /// branch below it has been resurrected (a restored database) and is never resolved by itself (rule 5).
+  /// Every transaction with a smaller sequence number is over; DecisionLog::is_over() also knows single ones above it.
   std::uint64_t mark = 0;
+  /// Above the highest transaction that is_over() knows; not below the mark. Not stored.
+  std::uint64_t over_to = 0;
   /// Abort may be presumed: opened under the log's present place (inode, device, machine), or adopted since (rule 2).
   bool presumable = false;
 };
@@ -78,11 +79,17 @@ class DecisionLog {
   /// uncertain.
   virtual Forced force(const Decision& decision) = 0;
 
-  /// Every branch gave positive evidence. Not forced: written with a later batch, or by flush(). Losing it costs only
-  /// that recovery asks again.
+  /// The transaction is over: every branch gave positive evidence of the decision, or, undecided, of being gone. The
+  /// sequence numbers of an incarnation are consecutive, so that what is over is remembered as few intervals. Not
+  /// forced: a decision's end is written with a later batch or by flush(); losing it costs only that recovery asks
+  /// again.
   virtual void finish(const TransactionId& id) = 0;
-  /// Raises an incarnation's mark. Not forced, and never written before the finish() calls made earlier.
+  /// The incarnation's transactions with smaller sequence numbers are all over. Not forced, and never durable before
+  /// the finish() calls made earlier.
   virtual void raise_mark(Incarnation incarnation, std::uint64_t mark) = 0;
+  /// True for what finish() and raise_mark() said, also in earlier incarnations. A prepared branch of such a
+  /// transaction has been resurrected (a restored database), and is never resolved by itself (rule 5).
+  virtual bool is_over(const TransactionId& id) const = 0;
   /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is
   /// poisoned.
   virtual void flush() = 0;

@@ -12,7 +12,7 @@ namespace {
 enum class Type : std::uint8_t {
   decision = 1,
   finished = 2,
-  marked = 3,
+  over = 3,
   begun = 4,
   moved = 5,
   adopted = 6,
@@ -35,7 +35,7 @@ Overloaded(Cases...) -> Overloaded<Cases...>;
 Type type_of(const Record& record) {
   return std::visit(
       Overloaded{[](const Decision&) { return Type::decision; }, [](const Finished&) { return Type::finished; },
-                 [](const Marked&) { return Type::marked; }, [](const Begun&) { return Type::begun; },
+                 [](const Over&) { return Type::over; }, [](const Begun&) { return Type::begun; },
                  [](const Moved&) { return Type::moved; }, [](const Adopted&) { return Type::adopted; },
                  [](const LoggedResource&) { return Type::resource; }, [](const PersonNote&) { return Type::person; }},
       record);
@@ -87,9 +87,10 @@ void append_contents(std::string& out, const Record& record) {
                           }
                         },
                         [&](const Finished& finished) { put_id(out, finished.id); },
-                        [&](const Marked& marked) {
-                          put(out, static_cast<std::uint64_t>(marked.incarnation));
-                          put(out, marked.mark);
+                        [&](const Over& over) {
+                          put(out, static_cast<std::uint64_t>(over.incarnation));
+                          put(out, over.from);
+                          put(out, over.to);
                         },
                         [&](const Begun& begun) {
                           put(out, static_cast<std::uint64_t>(begun.incarnation.incarnation));
@@ -240,11 +241,12 @@ std::optional<Record> decode(std::uint8_t type, std::string_view contents) {
     case Type::finished:
       if (const auto id = take_id(in)) record = Finished{*id};
       break;
-    case Type::marked: {
-      Marked marked;
-      marked.incarnation = Incarnation{in.number<std::uint64_t>()};
-      marked.mark = in.number<std::uint64_t>();
-      record = marked;
+    case Type::over: {
+      Over over;
+      over.incarnation = Incarnation{in.number<std::uint64_t>()};
+      over.from = in.number<std::uint64_t>();
+      over.to = in.number<std::uint64_t>();
+      if (over.from < over.to) record = over;
       break;
     }
     case Type::begun:
@@ -282,8 +284,8 @@ std::string_view name_of(const Record& record) {
       return "decision";
     case Type::finished:
       return "finished";
-    case Type::marked:
-      return "mark";
+    case Type::over:
+      return "over";
     case Type::begun:
       return "incarnation";
     case Type::moved:
@@ -311,14 +313,14 @@ std::string text_of(const Record& record) {
             return text;
           },
           [](const Finished& finished) { return finished.id.text(); },
-          [](const Marked& marked) {
-            return hex(static_cast<std::uint64_t>(marked.incarnation)) + " finished below " +
-                   std::to_string(marked.mark);
+          [](const Over& over) {
+            return hex(static_cast<std::uint64_t>(over.incarnation)) + ", over from " + std::to_string(over.from) +
+                   " to before " + std::to_string(over.to);
           },
           [](const Begun& begun) {
             const IncarnationRecord& known = begun.incarnation;
             return hex(static_cast<std::uint64_t>(known.incarnation)) + ", opened " + time_text(known.opened_at_ms) +
-                   " by process " + std::to_string(known.pid) + ", finished below " + std::to_string(known.mark) +
+                   " by process " + std::to_string(known.pid) + ", over below " + std::to_string(known.mark) +
                    (known.presumable ? ", abort may be presumed" : ", presumes nothing") + "; " +
                    place_text(begun.opened_under);
           },

@@ -20,9 +20,11 @@ struct Finished {
   TransactionId id;
 };
 
-struct Marked {
+/// The incarnation's transactions from `from` to before `to` are over: finished, or never decided and gone everywhere.
+struct Over {
   Incarnation incarnation{};
-  std::uint64_t mark = 0;
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
 };
 
 /// An incarnation and the file it was opened under.
@@ -52,7 +54,7 @@ struct PersonNote {
   std::string what;
 };
 
-using Record = std::variant<Decision, Finished, Marked, Begun, Moved, Adopted, LoggedResource, PersonNote>;
+using Record = std::variant<Decision, Finished, Over, Begun, Moved, Adopted, LoggedResource, PersonNote>;
 
 constexpr std::size_t max_resource_name = Xid::max_part;
 constexpr std::size_t max_identity_part = 512;

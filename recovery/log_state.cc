@@ -13,9 +13,51 @@ std::vector<Begun>::const_iterator State::find(Incarnation incarnation) const {
   return found == incarnations_.rend() ? incarnations_.end() : std::prev(found.base());
 }
 
-bool State::raises(const Marked& marked) const {
-  const auto known = find(marked.incarnation);
-  return known != incarnations_.end() && known->incarnation.mark < marked.mark;
+bool State::knows(const Over& over) const {
+  const auto known = find(over.incarnation);
+  if (known == incarnations_.end()) return false;
+  if (over.to <= known->incarnation.mark) return true;
+  const auto above = over_.find(over.incarnation);
+  if (above == over_.end()) return false;
+  const std::uint64_t from = std::max(over.from, known->incarnation.mark);
+  const auto next = above->second.upper_bound(from);
+  return next != above->second.begin() && std::prev(next)->second >= over.to;
+}
+
+bool State::is_over(const TransactionId& id) const {
+  return knows({id.incarnation, id.sequence, id.sequence + 1});
+}
+
+std::uint64_t State::mark(Incarnation incarnation) const {
+  const auto known = find(incarnation);
+  return known == incarnations_.end() ? 0 : known->incarnation.mark;
+}
+
+std::uint64_t State::over_to(Incarnation incarnation) const {
+  const auto above = over_.find(incarnation);
+  return above == over_.end() ? mark(incarnation) : std::prev(above->second.end())->second;
+}
+
+void State::add(const Over& over) {
+  const auto found = find(over.incarnation);
+  if (found == incarnations_.end() || over.to <= found->incarnation.mark) return;
+  std::uint64_t& mark = incarnations_[static_cast<std::size_t>(found - incarnations_.cbegin())].incarnation.mark;
+  auto& above = over_[over.incarnation];
+  std::uint64_t from = over.from;
+  std::uint64_t to = over.to;
+  auto each = above.upper_bound(from);
+  if (each != above.begin() && std::prev(each)->second >= from) --each;
+  while (each != above.end() && each->first <= to) {
+    from = std::min(from, each->first);
+    to = std::max(to, each->second);
+    each = above.erase(each);
+  }
+  if (from > mark) {
+    above.emplace(from, to);
+    return;
+  }
+  mark = to;
+  if (above.empty()) over_.erase(over.incarnation);
 }
 
 void State::apply(Record record) {
@@ -24,13 +66,14 @@ void State::apply(Record record) {
     unfinished_.insert_or_assign(id, std::move(*decision));
   } else if (const auto* finished = std::get_if<Finished>(&record)) {
     unfinished_.erase(finished->id);
-  } else if (const auto* marked = std::get_if<Marked>(&record)) {
-    if (raises(*marked)) {
-      const auto known = incarnations_.begin() + (find(marked->incarnation) - incarnations_.cbegin());
-      known->incarnation.mark = marked->mark;
-    }
+    add({finished->id.incarnation, finished->id.sequence, finished->id.sequence + 1});
+  } else if (const auto* over = std::get_if<Over>(&record)) {
+    add(*over);
   } else if (auto* begun = std::get_if<Begun>(&record)) {
-    if (incarnations_.size() == max_incarnations) incarnations_.erase(incarnations_.begin());
+    if (incarnations_.size() == max_incarnations) {
+      over_.erase(incarnations_.front().incarnation.incarnation);
+      incarnations_.erase(incarnations_.begin());
+    }
     incarnations_.push_back(std::move(*begun));
   } else if (auto* moved = std::get_if<Moved>(&record)) {
     moved_ = std::move(*moved);

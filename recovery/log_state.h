@@ -26,7 +26,12 @@ class State {
   template <class Sink>
   void checkpoint(Sink&& sink) const {
     if (moved_) sink(Record{*moved_});
-    for (const Begun& begun : incarnations_) sink(Record{begun});
+    for (const Begun& begun : incarnations_) {
+      sink(Record{begun});
+      const auto above = over_.find(begun.incarnation.incarnation);
+      if (above == over_.end()) continue;
+      for (const auto& [from, to] : above->second) sink(Record{Over{above->first, from, to}});
+    }
     for (const auto& [name, resource] : resources_) sink(Record{resource});
     for (const PersonNote& note : notes_) sink(Record{note});
     for (const auto& [id, decision] : unfinished_) sink(Record{decision});
@@ -37,14 +42,22 @@ class State {
   const std::map<std::string, LoggedResource>& resources() const { return resources_; }
   /// The log is a copy that nobody has adopted.
   bool moved() const { return moved_.has_value(); }
-  /// The mark is higher than the one known, and the incarnation is known.
-  bool raises(const Marked& marked) const;
+  /// The transaction is known to be over: below its incarnation's mark, or said to be above it.
+  bool is_over(const TransactionId& id) const;
+  /// Every one of them is.
+  bool knows(const Over& over) const;
+  std::uint64_t mark(Incarnation incarnation) const;
+  std::uint64_t over_to(Incarnation incarnation) const;
 
  private:
   std::vector<Begun>::const_iterator find(Incarnation incarnation) const;
+  void add(const Over& over);
 
   std::optional<Moved> moved_;
   std::vector<Begun> incarnations_;  // oldest first
+  /// What is over above the mark, as intervals that neither touch nor overlap: where each begins, and where it has
+  /// ended. The holes are transactions that are not over, so there are hardly more of them than of those.
+  std::map<Incarnation, std::map<std::uint64_t, std::uint64_t>> over_;
   std::map<std::string, LoggedResource> resources_;
   std::vector<PersonNote> notes_;  // oldest first
   std::map<TransactionId, Decision> unfinished_;

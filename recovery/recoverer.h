@@ -50,7 +50,8 @@ class Recoverer {
   struct Options {
     std::chrono::milliseconds first_retry{1000};  ///< after the first failure of a resource; doubles each time
     std::chrono::milliseconds longest_retry{60'000};
-    /// Undecided transactions of a past incarnation whose carriers are proven gone, to raise its mark: so many a pass.
+    /// Holes above the mark of a past incarnation, each an undecided transaction whose carriers have to be proven gone
+    /// before the mark may pass it (and the log forget the intervals around it): so many a pass.
     std::size_t mark_proofs = 64;
     RunAll run_all;  ///< empty: a thread for each resource
   };
@@ -89,8 +90,6 @@ class Recoverer {
   std::map<std::string, Backoff> backoff_;
   /// Branches of unfinished decisions that gave positive evidence in an earlier pass of this process.
   std::map<TransactionId, std::set<std::string>> settled_;
-  /// Transactions that this process saw finished, above the mark of their incarnation.
-  std::set<TransactionId> finished_;
   /// Heuristic answers the engine has been told of.
   std::set<Xid> told_;
 };

@@ -321,8 +321,7 @@ void RecoveryPass::fill_log(Branch& branch) {
     report.label = decision->second.label;
     report.decided_at_ms = decision->second.decided_at_ms;
     report.lines.emplace_back("log: decided to commit, not finished");
-  } else if ((incarnation != log.incarnations.end() && id.sequence < incarnation->second.mark) ||
-             recoverer_.finished_.contains(id)) {
+  } else if (log.hand->log->is_over(id)) {
     evidence.log = LogSays::finished;
     report.lines.emplace_back("log: finished; every branch gave positive evidence");
   } else {

@@ -44,9 +44,6 @@ void RecoveryPass::finish_decisions() {
     for (const TransactionId& id : over) {
       const bool live = log.hand->live_incarnation == id.incarnation;
       if (live && log.hand->live != nullptr) log.hand->live->finished(id);
-      // The engine answers for its own incarnation; for the past, this is what tells finished from never decided until
-      // the mark is raised.
-      if (!live) recoverer_.finished_.insert(id);
       recoverer_.settled_.erase(id);
       finished_.push_back(id);
     }
@@ -63,20 +60,15 @@ void RecoveryPass::raise_marks() {
   for (const Log& log : logs_) {
     if (log.hand->log->poisoned()) continue;
     bool raised = false;
-    for (const auto& [incarnation, record] : log.incarnations) {
+    // Asked anew: this pass may have finished something.
+    for (const IncarnationRecord& record : log.hand->log->incarnations()) {
+      const Incarnation incarnation = record.incarnation;
       if (log.hand->live_incarnation == incarnation || !record.presumable) continue;
-      std::optional<std::uint64_t> highest;
-      for (const TransactionId& id : recoverer_.finished_) {
-        if (id.log == log.id && id.incarnation == incarnation && id.sequence >= record.mark) highest = id.sequence;
-      }
-      if (!highest) continue;
-      const std::uint64_t mark = proven_over(log, record, *highest);
+      if (record.over_to <= record.mark) continue;
+      const std::uint64_t mark = proven_over(log, record, record.over_to - 1);
       if (mark <= record.mark) continue;
       log.hand->log->raise_mark(incarnation, mark);
       raised = true;
-      std::erase_if(recoverer_.finished_, [&](const TransactionId& id) {
-        return id.log == log.id && id.incarnation == incarnation && id.sequence < mark;
-      });
     }
     if (raised) log.hand->log->flush();
   }
@@ -100,7 +92,7 @@ std::uint64_t RecoveryPass::proven_over(const Log& log, const IncarnationRecord&
   std::size_t proofs = 0;
   for (; mark <= highest; ++mark) {
     const TransactionId each{DeciderKind::log, id, record.incarnation, mark};
-    if (recoverer_.finished_.contains(each)) continue;
+    if (log.hand->log->is_over(each)) continue;
     if (log.unfinished.contains(each) || !all_usable || ++proofs > recoverer_.options_.mark_proofs) break;
     const bool gone = std::ranges::all_of(log.recorded, [&](const auto& recorded) {
       Site& site = *find_site(recorded.first);

@@ -189,7 +189,6 @@ Outcome Engine::complete(TransactionState& state, bool commit) {
         unfinished || branch == two_phase::BranchState::pending || branch == two_phase::BranchState::unconfirmed;
   }
   // A crash before this loses nothing: recovery asks the branches again, and their witnesses answer.
-  if (ending.decided && all_committed) log().finish(state.id);
   live_->complete(outcome, ending);
   bool sweep = false;
   if (all_committed) {

@@ -5,7 +5,9 @@
 namespace assent::detail {
 
 LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer)
-    : log_(log), incarnation_(incarnation), observer_(observer) {}
+    : log_(log), incarnation_(incarnation), observer_(observer) {
+  log_.raise_mark(incarnation_, next_);
+}
 
 TransactionId LiveTable::begin() {
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
@@ -16,7 +18,7 @@ TransactionId LiveTable::begin() {
 }
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   remember(outcome);
   const auto found = entries_.find(outcome.id().sequence);
   if (found == entries_.end()) return;
@@ -38,21 +40,21 @@ void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
     case OutcomeKind::heuristic:
       // Stays until a person forgets it; what is pending beside it goes on.
       entry.says = ending.decided ? EngineSays::decided : EngineSays::rollback_unconfirmed;
-      if (!ending.decided && entry.unconfirmed.empty()) return over(outcome.id().sequence, lock);
+      if (!ending.decided && entry.unconfirmed.empty()) return over(outcome.id());
       return;
     case OutcomeKind::committed:
-      if (!left) return over(outcome.id().sequence, lock);
+      if (!left) return over(outcome.id());
       entry.says = EngineSays::decided;
       return;
     case OutcomeKind::rolled_back:
-      if (!left) return over(outcome.id().sequence, lock);
+      if (!left) return over(outcome.id());
       entry.says = EngineSays::rollback_unconfirmed;
       return;
   }
 }
 
 void LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (const auto known = outcomes_.find(id.sequence); known != outcomes_.end()) {
     std::vector<BranchOutcome> branches = known->second.branches();
     for (BranchOutcome& branch : branches) {
@@ -60,7 +62,7 @@ void LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
     }
     known->second = Outcome(kind, id, known->second.reason(), known->second.cause(), std::move(branches));
   }
-  over(id.sequence, lock);
+  over(id);
 }
 
 std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
@@ -110,11 +112,11 @@ std::vector<UnconfirmedRollback> LiveTable::rollback_unconfirmed() {
 
 void LiveTable::resolved(const TransactionId& id, const std::string& resource, const Reply& reply) {
   {
-    std::unique_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     const auto found = entries_.find(id.sequence);
     if (found != entries_.end() && found->second.says == EngineSays::rollback_unconfirmed && reply.is_ok()) {
       found->second.unconfirmed.erase(resource);
-      if (found->second.unconfirmed.empty()) over(id.sequence, lock);
+      if (found->second.unconfirmed.empty()) over(id);
     }
     if (const auto known = outcomes_.find(id.sequence); known != outcomes_.end()) {
       std::vector<BranchOutcome> branches = known->second.branches();
@@ -130,16 +132,14 @@ void LiveTable::resolved(const TransactionId& id, const std::string& resource, c
 }
 
 void LiveTable::finished(const TransactionId& id) {
-  std::unique_lock lock(mutex_);
-  over(id.sequence, lock);
+  const std::lock_guard lock(mutex_);
+  over(id);
 }
 
-void LiveTable::over(std::uint64_t sequence, std::unique_lock<std::mutex>& /*held*/) {
-  entries_.erase(sequence);
-  const std::uint64_t mark = entries_.empty() ? next_ : entries_.begin()->first;
-  if (mark == mark_) return;
-  mark_ = mark;
-  log_.raise_mark(incarnation_, mark);
+void LiveTable::over(const TransactionId& id) {
+  // The log first: were the entry gone before, recovery could take the transaction for one that never decided.
+  log_.finish(id);
+  entries_.erase(id.sequence);
 }
 
 void LiveTable::remember(const Outcome& outcome) {

@@ -24,16 +24,15 @@ struct Ending {
 
 /// The transactions of the live incarnation that are not over, and the latest that are. Thread-safe.
 ///
-/// Invariant: a transaction is in the table from before its first branch begins until every branch gave positive
-/// evidence, so the smallest sequence number in it bounds the incarnation's mark (rule 5).
+/// Invariant: a transaction is in the table from before its first branch begins until the log was told that it is over,
+/// which is when every branch gave positive evidence (rule 5).
 class LiveTable : public LiveTransactions {
  public:
   LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer);
 
   /// A new transaction, in the table from now on.
   TransactionId begin();
-  /// Files the transaction under what is left to do for it. A decided one that is committed everywhere has had its
-  /// DecisionLog::finish() before.
+  /// Files the transaction under what is left to do for it; when that is nothing, tells the log.
   void complete(const Outcome& outcome, const Ending& ending);
   /// A one-phase commit in doubt that has been settled.
   void settled(const TransactionId& id, OutcomeKind kind);
@@ -58,7 +57,8 @@ class LiveTable : public LiveTransactions {
   };
   static constexpr std::size_t remembered = 10000;
 
-  void over(std::uint64_t sequence, std::unique_lock<std::mutex>& lock);
+  /// mutex_ is held.
+  void over(const TransactionId& id);
   void remember(const Outcome& outcome);
 
   DecisionLog& log_;
@@ -67,7 +67,6 @@ class LiveTable : public LiveTransactions {
   mutable std::mutex mutex_;
   std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
   std::uint64_t next_ = 1;
-  std::uint64_t mark_ = 0;
   std::map<std::uint64_t, Outcome> outcomes_;
   std::deque<std::uint64_t> order_;  ///< of outcomes_, oldest first
 };

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +21,7 @@ class MemoryLog : public DecisionLog {
 
   // What the log holds.
   Incarnation add_incarnation(std::uint64_t number, bool presumable = true) {
-    incarnations_.push_back({Incarnation{number}, 0, 4711, 0, presumable});
+    incarnations_.push_back({Incarnation{number}, 0, 4711, 0, 0, presumable});
     return Incarnation{number};
   }
   TransactionId transaction(Incarnation incarnation, std::uint64_t sequence) const {
@@ -56,11 +58,20 @@ class MemoryLog : public DecisionLog {
   void finish(const TransactionId& transaction) override {
     history.push_back("finish " + std::to_string(transaction.sequence));
     unfinished_.erase(transaction);
+    over_.insert(transaction);
+    for (auto& each : incarnations_) {
+      if (each.incarnation == transaction.incarnation) each.over_to = std::max(each.over_to, transaction.sequence + 1);
+    }
+  }
+  bool is_over(const TransactionId& transaction) const override {
+    return over_.contains(transaction) || transaction.sequence < mark(transaction.incarnation);
   }
   void raise_mark(Incarnation incarnation, std::uint64_t to) override {
     history.push_back("mark " + std::to_string(to));
     for (auto& each : incarnations_) {
-      if (each.incarnation == incarnation) each.mark = to;
+      if (each.incarnation != incarnation) continue;
+      each.mark = to;
+      each.over_to = std::max(each.over_to, to);
     }
   }
   void flush() override { history.emplace_back("flush"); }
@@ -92,6 +103,7 @@ class MemoryLog : public DecisionLog {
   std::vector<IncarnationRecord> incarnations_;
   std::map<TransactionId, Decision> unfinished_;
   std::vector<LoggedResource> resources_;
+  std::set<TransactionId> over_;
 };
 
 /// An engine that says what it is told to say, and remembers what it was told.

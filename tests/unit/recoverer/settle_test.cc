@@ -189,7 +189,7 @@ TEST_F(Settling, rule_5_shows_a_branch_that_reappears_as_resurrected) {
   EXPECT_EQ(report.needing_person(), 1U);
 }
 
-TEST_F(Settling, rule_5_knows_a_finished_decision_above_the_mark_for_as_long_as_the_process_lives) {
+TEST_F(Settling, rule_5_knows_a_finished_decision_above_the_mark) {
   log.decide(old_transaction(3), {"ledger", "shop"});
   log.decide(old_transaction(1), {"ledger", "gone"});
   prepare_everywhere(old_transaction(3));

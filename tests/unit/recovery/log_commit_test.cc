@@ -168,7 +168,7 @@ TEST_F(Log, what_is_finished_and_marked_comes_with_a_later_batch_and_in_order) {
 
   std::vector<std::string> types;
   log_dump(disk, "slot", [&](const DumpedRecord& record) { types.push_back(record.type); });
-  EXPECT_EQ(types, (std::vector<std::string>{"incarnation", "decision", "finished", "mark", "decision"}));
+  EXPECT_EQ(types, (std::vector<std::string>{"incarnation", "decision", "finished", "over", "decision"}));
   kill(log);
   log = open();
   EXPECT_EQ(log->incarnations()[0].mark, 2u);
