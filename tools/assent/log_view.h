@@ -27,6 +27,7 @@ class LogView : public DecisionLog {
   Forced force(const Decision&) override { return Forced::refused; }
   void finish(const TransactionId&) override {}
   void raise_mark(Incarnation, std::uint64_t) override {}
+  bool is_over(const TransactionId& id) const override { return state_.is_over(id); }
   void flush() override {}
   std::map<TransactionId, Decision> unfinished() const override { return state_.unfinished(); }
   std::optional<Decision> find(const TransactionId& id) const override;
