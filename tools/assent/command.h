@@ -70,6 +70,7 @@ Exit demo(const Context& context, const DemoOptions& options, Terminal& terminal
 /// What `demo` starts and has killed: opens the node, transfers money, ends itself by SIGKILL where it is told to.
 struct DemoChildOptions {
   std::string config_path;
+  std::string tables;
   std::string die_before;  ///< "commit": decided, but nobody was told; "force": prepared, but not decided; or empty
   int first_transfer = 1;
   int transfers = 1;

@@ -1,6 +1,7 @@
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -84,7 +85,7 @@ class Demonstration {
     context_.config_path = place.config();
     context_.json = false;
     context_.shown_program = "assent";
-    for (const ResourceSpec& spec : load_config(place.config()).resources) banks_.push_back(open_bank(spec));
+    for (const ResourceSpec& spec : load_config(place.config()).resources) banks_.push_back(open_bank(spec, tables_));
   }
 
   Exit run() {
@@ -93,13 +94,19 @@ class Demonstration {
         "money from north to south: each transfer in both databases, or in neither.");
     show_books("at the start");
     terminal_.line();
-    work({.config_path = "", .die_before = "", .first_transfer = 1, .transfers = 4}, false);
+    work({.config_path = place_.config(), .tables = tables_, .die_before = "", .first_transfer = 1, .transfers = 4},
+         false);
     show_books("after 4 transfers");
 
     title("First crash: decided, but nobody was told");
     say("During transfer 5 the program is killed (kill -9): the decision to commit is on its disk, but neither "
         "database was told. Both have the work prepared: safe on disk, not yet done, and they wait to be told.");
-    work({.config_path = "", .die_before = "commit", .first_transfer = 5, .transfers = 1}, true);
+    work({.config_path = place_.config(),
+          .tables = tables_,
+          .die_before = "commit",
+          .first_transfer = 5,
+          .transfers = 1},
+         true);
     show_books("after the crash");
     settle();
     show_books("after it was settled");
@@ -108,7 +115,9 @@ class Demonstration {
     title("Second crash: prepared, but not decided");
     say("During transfer 6 the program is killed again, a moment earlier: both databases have prepared the work, but "
         "there is no decision yet.");
-    work({.config_path = "", .die_before = "force", .first_transfer = 6, .transfers = 1}, true);
+    work(
+        {.config_path = place_.config(), .tables = tables_, .die_before = "force", .first_transfer = 6, .transfers = 1},
+        true);
     show_books("after the crash");
     settle();
     show_books("after it was settled");
@@ -132,6 +141,7 @@ class Demonstration {
     terminal_.out().flush();
     std::vector<std::string> words{"assent",        "--config",
                                    place_.config(), "demo-child",
+                                   "--tables",      options.tables,
                                    "--first",       std::to_string(options.first_transfer),
                                    "--transfers",   std::to_string(options.transfers)};
     if (!options.die_before.empty()) words.insert(words.end(), {"--die-before", options.die_before});
@@ -232,6 +242,7 @@ class Demonstration {
   Workplace& place_;
   Context context_;
   Terminal& terminal_;
+  const std::string tables_ = "assent_demo_" + std::to_string(::getpid());
   std::vector<std::unique_ptr<Bank>> banks_;
 };
 

@@ -36,7 +36,8 @@ class Bank {
 
  protected:
   using Rows = std::vector<std::pair<std::int64_t, std::int64_t>>;
-  explicit Bank(std::string name) : name_(std::move(name)) {}
+  Bank(std::string name, const std::string& tables)
+      : name_(std::move(name)), accounts_(tables + "_account"), transfers_(tables + "_transfer") {}
 
   /// On a connection of its own, each statement at once.
   virtual void execute(const std::vector<std::string>& statements) = 0;
@@ -47,13 +48,16 @@ class Bank {
   virtual std::string table_options() const { return ""; }
 
  private:
-  std::string name_;
+  const std::string name_;
+  const std::string accounts_;
+  const std::string transfers_;
 };
 
-std::unique_ptr<Bank> sqlite_bank(const ResourceSpec& spec);
-std::unique_ptr<Bank> postgres_bank(const ResourceSpec& spec);
-std::unique_ptr<Bank> mysql_bank(const ResourceSpec& spec);
-/// By the URL's scheme. Throws Error{configuration}.
-std::unique_ptr<Bank> open_bank(ResourceSpec spec);
+std::unique_ptr<Bank> sqlite_bank(const ResourceSpec& spec, const std::string& tables);
+std::unique_ptr<Bank> postgres_bank(const ResourceSpec& spec, const std::string& tables);
+std::unique_ptr<Bank> mysql_bank(const ResourceSpec& spec, const std::string& tables);
+/// By the URL's scheme. `tables` begins the names of its tables, so that several demonstrations may share a database.
+/// Throws Error{configuration}.
+std::unique_ptr<Bank> open_bank(ResourceSpec spec, const std::string& tables);
 
 }  // namespace assent::tool

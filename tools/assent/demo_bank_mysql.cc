@@ -16,7 +16,7 @@ void run(sql::Connection& connection, const std::string& statement) {
 
 class MySqlBank final : public Bank {
  public:
-  explicit MySqlBank(const ResourceSpec& spec) : Bank(spec.name), url_(spec.url) {}
+  MySqlBank(const ResourceSpec& spec, const std::string& tables) : Bank(spec.name, tables), url_(spec.url) {}
 
  private:
   std::unique_ptr<sql::Connection> open() const {
@@ -67,8 +67,8 @@ class MySqlBank final : public Bank {
 
 }  // namespace
 
-std::unique_ptr<Bank> mysql_bank(const ResourceSpec& spec) {
-  return std::make_unique<MySqlBank>(spec);
+std::unique_ptr<Bank> mysql_bank(const ResourceSpec& spec, const std::string& tables) {
+  return std::make_unique<MySqlBank>(spec, tables);
 }
 
 }  // namespace assent::tool

@@ -19,7 +19,7 @@ std::string quoted(const std::string& value) {
 
 class PostgresBank final : public Bank {
  public:
-  explicit PostgresBank(const ResourceSpec& spec) : Bank(spec.name) {
+  PostgresBank(const ResourceSpec& spec, const std::string& tables) : Bank(spec.name, tables) {
     const auto add = [&](const char* key, const std::string& value) {
       if (!value.empty()) options_ += std::string(key) + '=' + quoted(value) + ' ';
     };
@@ -63,8 +63,8 @@ class PostgresBank final : public Bank {
 
 }  // namespace
 
-std::unique_ptr<Bank> postgres_bank(const ResourceSpec& spec) {
-  return std::make_unique<PostgresBank>(spec);
+std::unique_ptr<Bank> postgres_bank(const ResourceSpec& spec, const std::string& tables) {
+  return std::make_unique<PostgresBank>(spec, tables);
 }
 
 }  // namespace assent::tool

@@ -22,7 +22,7 @@ void run(sqlite3& database, const std::string& statement, int (*row)(void*, int,
 
 class SqliteBank final : public Bank {
  public:
-  explicit SqliteBank(const ResourceSpec& spec) : Bank(spec.name), path_(spec.url.path) {}
+  SqliteBank(const ResourceSpec& spec, const std::string& tables) : Bank(spec.name, tables), path_(spec.url.path) {}
 
  private:
   // Plain SQLite, without Assent's VFS.
@@ -68,8 +68,8 @@ class SqliteBank final : public Bank {
 
 }  // namespace
 
-std::unique_ptr<Bank> sqlite_bank(const ResourceSpec& spec) {
-  return std::make_unique<SqliteBank>(spec);
+std::unique_ptr<Bank> sqlite_bank(const ResourceSpec& spec, const std::string& tables) {
+  return std::make_unique<SqliteBank>(spec, tables);
 }
 
 }  // namespace assent::tool

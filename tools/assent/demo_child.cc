@@ -33,7 +33,7 @@ class SuddenDeath final : public Observer {
 Exit demo_child(const DemoChildOptions& options) {
   const Config config = load_config(options.config_path);
   std::vector<std::unique_ptr<Bank>> banks;
-  for (const ResourceSpec& spec : config.resources) banks.push_back(open_bank(spec));
+  for (const ResourceSpec& spec : config.resources) banks.push_back(open_bank(spec, options.tables));
   const auto death = std::make_shared<SuddenDeath>(options.die_before);
   TransactionManager manager = TransactionManager::open(config, all_adapters(), death);
   const int last = options.first_transfer + options.transfers - 1;

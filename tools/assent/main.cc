@@ -159,6 +159,7 @@ class CommandLine {
     // What the demonstration starts and kills; of no use to anybody else.
     CLI::App* child = app_.add_subcommand("demo-child")->group("");
     child->add_option("--die-before", child_.die_before);
+    child->add_option("--tables", child_.tables)->required();
     child->add_option("--first", child_.first_transfer);
     child->add_option("--transfers", child_.transfers);
     child->fallthrough();

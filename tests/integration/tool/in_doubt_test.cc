@@ -12,10 +12,10 @@
 namespace assent::testing {
 namespace {
 
+using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using nlohmann::json;
 
 TEST(Tool, says_that_nothing_is_in_doubt) {
   Node node;
@@ -30,8 +30,9 @@ TEST(Tool, lists_explains_and_commits_what_was_decided) {
   node.crash_before("commit");
   const Ran listed = node.run({"list"});
   EXPECT_EQ(listed.exit, 1);
-  EXPECT_THAT(listed.out, AllOf(HasSubstr("transfer 1: 10 from north to south"), HasSubstr("north"), HasSubstr("prepared"),
-                                HasSubstr("commit"), HasSubstr("2 branches of 1 transaction are in doubt.")));
+  EXPECT_THAT(listed.out,
+              AllOf(HasSubstr("transfer 1: 10 from north to south"), HasSubstr("north"), HasSubstr("prepared"),
+                    HasSubstr("commit"), HasSubstr("2 branches of 1 transaction are in doubt.")));
   const Ran explained = node.run({"explain", node.only_transaction()});
   EXPECT_EQ(explained.exit, 1);
   EXPECT_THAT(explained.out, AllOf(HasSubstr("the log holds the decision to commit"), HasSubstr("Evidence"),
@@ -166,7 +167,8 @@ TEST(Force, against_the_decision_is_refused_unless_said_so_and_leaves_a_note) {
   EXPECT_EQ(forced.exit, 0) << forced.err;
   EXPECT_THAT(forced.err, HasSubstr("warning"));
   EXPECT_EQ(node.money_in_south(), 1000);
-  EXPECT_THAT(node.run({"log", "dump"}).out, AllOf(HasSubstr("person"), HasSubstr("force rollback, against the evidence")));
+  EXPECT_THAT(node.run({"log", "dump"}).out,
+              AllOf(HasSubstr("person"), HasSubstr("force rollback, against the evidence")));
 
   EXPECT_EQ(node.run({"resolve"}).exit, 3) << "the other branch commits, and a person must repair";
   EXPECT_EQ(node.money_in_north(), 990);
@@ -206,8 +208,13 @@ TEST(Json, is_printed_by_every_reading_command) {
   Node node;
   node.crash_before("commit");
   const std::string id = node.only_transaction();
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {"list"}, {"explain", id}, {"resolve", "--dry-run"}, {"doctor"}, {"log", "dump"}, {"log", "verify"}, {"resolve"}}) {
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{"list"},
+                                                                                       {"explain", id},
+                                                                                       {"resolve", "--dry-run"},
+                                                                                       {"doctor"},
+                                                                                       {"log", "dump"},
+                                                                                       {"log", "verify"},
+                                                                                       {"resolve"}}) {
     std::vector<std::string> arguments = command;
     arguments.emplace_back("--json");
     const Ran ran = node.run(arguments);
@@ -226,7 +233,8 @@ TEST(Colour, is_only_for_a_terminal_unless_asked_for) {
 }
 
 TEST(Help, has_examples_and_the_exit_codes) {
-  EXPECT_THAT(run_tool({"--help"}).out, AllOf(HasSubstr("Exit codes:"), HasSubstr("explain"), Not(HasSubstr("demo-child"))));
+  EXPECT_THAT(run_tool({"--help"}).out,
+              AllOf(HasSubstr("Exit codes:"), HasSubstr("explain"), Not(HasSubstr("demo-child"))));
   for (const char* command : {"list", "explain", "resolve", "force", "forget", "doctor", "demo"}) {
     const Ran ran = run_tool({command, "--help"});
     EXPECT_EQ(ran.exit, 0);

@@ -121,24 +121,28 @@ int RunningTool::interrupt() {
 
 Node::Node() : Node("sqlite:///north.db?mode=rwc", "sqlite:///south.db?mode=rwc") {}
 
-Node::Node(const std::string& north_url, const std::string& south_url) : urls_{north_url, south_url} {
+Node::Node(const std::string& north_url, const std::string& south_url)
+    : tables_("assent_tool_" + std::to_string(::getpid())), urls_{north_url, south_url} {
   std::string name = (std::filesystem::temp_directory_path() / "assent-tool-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
   directory_ = name;
   configure(north() + south());
   const Config config = load_config(this->config());
-  north_ = tool::open_bank(config.resources.at(0));
-  south_ = tool::open_bank(config.resources.at(1));
+  north_ = tool::open_bank(config.resources.at(0), tables_);
+  south_ = tool::open_bank(config.resources.at(1), tables_);
   north_->open_accounts(1000);
   south_->open_accounts(1000);
 }
 
 Node::~Node() {
+  // A branch that a failed test left prepared would make the next statements wait for it.
+  configure(north() + south());
+  static_cast<void>(run({"resolve"}));
   try {
     north_->remove();
     south_->remove();
   } catch (const std::exception&) {
-    // A test that failed in between left a branch behind, in files that go now.
+    // SQLite files with a branch in doubt; they go now.
   }
   std::error_code error;
   std::filesystem::remove_all(directory_, error);
@@ -159,7 +163,7 @@ Ran Node::run(std::vector<std::string> arguments) const {
 }
 
 void Node::crash_before(const std::string& verb) {
-  const Ran ran = run({"demo-child", "--die-before", verb});
+  const Ran ran = run({"demo-child", "--tables", tables_, "--die-before", verb});
   if (ran.exit != 128 + SIGKILL) throw std::runtime_error("it did not die: " + ran.out + ran.err);
 }
 

@@ -69,6 +69,7 @@ class Node {
 
  private:
   std::string directory_;
+  std::string tables_;
   std::vector<std::string> urls_;
   std::unique_ptr<tool::Bank> north_;
   std::unique_ptr<tool::Bank> south_;
