@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "assent/recovery/log_reader.h"
 #include "assent/tools/assent/command.h"
@@ -27,6 +28,9 @@ Section examine_log(const Setup& setup, const Survey& survey) {
   if (!std::filesystem::is_directory(directory, error)) {
     section.findings.push_back({Severity::advice, directory + " is not there yet: no application has opened it",
                                 "an application makes it when it starts; nothing is to be done"});
+    std::filesystem::path above = directory;
+    while (above.has_relative_path() && !std::filesystem::is_directory(above, error)) above = above.parent_path();
+    std::ranges::move(examine_disk(above.string()), std::back_inserter(section.findings));
     return section;
   }
   section.findings = examine_disk(directory);

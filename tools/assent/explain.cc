@@ -103,7 +103,9 @@ void print_notes(const Survey& survey, const TransactionId& id, Terminal& termin
     if (slot.log == nullptr) continue;
     for (const log::PersonNote& note : slot.log->notes()) {
       if (note.id != id) continue;
-      field(terminal, "By hand", time_text(note.at_ms) + "  " + printable(note.resource) + "  " + printable(note.what));
+      field(terminal, "By hand",
+            time_text(note.at_ms) + (note.resource.empty() ? "" : ", " + printable(note.resource)) + ": " +
+                printable(note.what));
     }
   }
 }

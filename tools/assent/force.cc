@@ -94,9 +94,9 @@ Exit force(const Context& context, const ForceOptions& options, Terminal& termin
                    " resolve` does what the log says; to break the transaction apart nevertheless, say "
                    "--against-the-decision");
   }
-  std::string question = "This will " + options.verb + " branch " + branch->xid.text() + " in " +
-                         printable(manager->address()) + ".\nThe evidence: " + std::string(branch->resolution.text) +
-                         ".";
+  std::string question = std::string("This will ") + (commit ? "commit" : "roll back") + " branch " +
+                         branch->xid.text() + " in " + printable(manager->address()) +
+                         ".\nThe evidence: " + std::string(branch->resolution.text) + ".";
   if (!against.empty()) question += "\nWARNING: " + against + ".\nThe databases will disagree, for good.";
   confirm(question, options.verb + ' ' + branch->resource, options.yes);
   if (!against.empty() && options.yes) std::cerr << "assent: warning: " << against << '\n';

@@ -74,8 +74,12 @@ void print_summary(const RecoveryReport& report, const ListingOptions& options, 
   const std::size_t doubtful = counts.by_standing[Standing::in_doubt] + counts.by_standing[Standing::needs_person];
   const bool all_answered = std::ranges::all_of(report.resources, &ResourceReport::usable);
   if (doubtful == 0 && counts.by_standing[Standing::live_and_late] == 0) {
-    terminal.paragraph(all_answered ? terminal.styled(Style::good, "Nothing is in doubt.")
-                                    : "Nothing is known to be in doubt, but not every database answered.");
+    std::string answered;
+    for (const ResourceReport& each : report.resources) answered += (answered.empty() ? "" : ", ") + each.name;
+    terminal.paragraph(all_answered
+                           ? terminal.styled(Style::good, "Nothing is in doubt.") +
+                                 (answered.empty() ? "" : terminal.styled(Style::faint, " Asked: " + answered + '.'))
+                           : "Nothing is known to be in doubt, but not every database answered.");
   }
   if (doubtful != 0) {
     std::string text = counted(doubtful, "branch", "branches") + " of " +

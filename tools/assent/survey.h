@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "assent/recovery/log_view.h"
 #include "assent/recovery/recovery_report.h"
 #include "assent/tools/assent/exit_code.h"
-#include "assent/tools/assent/log_view.h"
 #include "assent/tools/assent/setup.h"
 #include "assent/xa/error.h"
 

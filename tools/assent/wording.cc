@@ -24,6 +24,8 @@ std::string holder(const BranchReport& branch) {
 }  // namespace
 
 std::string state_word(const BranchReport& branch) {
+  // Settled a moment ago: what the database said before is history.
+  if (branch.done && branch.answer) return branch.resolution.action == Action::commit ? "committed" : "rolled back";
   if (branch.evidence.identity == IdentityIs::not_configured && branch.evidence.owner != Owner::foreign &&
       branch.evidence.database != DatabaseSays::listed) {
     return "not configured";

@@ -170,7 +170,9 @@ TEST(Force, against_the_decision_is_refused_unless_said_so_and_leaves_a_note) {
   EXPECT_THAT(node.run({"log", "dump"}).out,
               AllOf(HasSubstr("person"), HasSubstr("force rollback, against the evidence")));
 
-  EXPECT_EQ(node.run({"resolve"}).exit, 3) << "the other branch commits, and a person must repair";
+  const Ran resolved = node.run({"resolve"});
+  EXPECT_EQ(resolved.exit, 3) << "the other branch commits, and a person must repair";
+  EXPECT_THAT(resolved.out, AllOf(HasSubstr("needs a person"), Not(HasSubstr("prepared"))));
   EXPECT_EQ(node.money_in_north(), 990);
   const Ran explained = node.run({"explain", id});
   EXPECT_THAT(explained.out, AllOf(HasSubstr("By hand"), HasSubstr("forget")));
