@@ -134,7 +134,8 @@ std::optional<long> Bank::shop_balance(int id) const {
 std::vector<std::string> Bank::in_doubt(const std::set<LogId>& logs) const {
   std::vector<std::string> found;
   try {
-    const auto answer = postgres_session(ledger_url_)->exec("SELECT gid FROM pg_prepared_xacts");
+    const auto answer =
+        postgres_session(ledger_url_)->exec("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()");
     if (!answer.ok()) throw std::runtime_error(answer.text);
     for (int row = 0; row < answer.rows(); ++row) {
       const auto xid = from_gid(answer.field(row, 0));
