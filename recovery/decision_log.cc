@@ -91,6 +91,11 @@ class SegmentedLog final : public DecisionLog {
   }
   void flush() override;
 
+  bool recovered(const TransactionId& id) const override {
+    const auto lock = enter();
+    return state_.recovered(id);
+  }
+
   std::map<TransactionId, Decision> unfinished() const override {
     const auto lock = enter();
     return state_.unfinished();
@@ -323,11 +328,15 @@ void SegmentedLog::say_later(const log::Record& record) {
 void SegmentedLog::finish(const TransactionId& id) {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
-  const bool decided = state_.unfinished().contains(id);
-  state_.apply(log::Finished{id});
-  // Of one that was never decided only the next checkpoint or flush() tells: until then it is a presumed abort, which
-  // it is.
-  if (decided && !poisoned_) say_later(log::Finished{id});
+  if (!state_.unfinished().contains(id)) {
+    // Only the next checkpoint or flush() tells: until then it is a presumed abort, which it is.
+    state_.apply(log::Finished{id});
+    return;
+  }
+  const log::Record record =
+      id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
+  state_.apply(record);
+  if (!poisoned_) say_later(record);
 }
 
 void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {

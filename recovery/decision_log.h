@@ -90,6 +90,9 @@ class DecisionLog {
   /// True for what finish() and raise_mark() said, also in earlier incarnations. A prepared branch of such a
   /// transaction has been resurrected (a restored database), and is never resolved by itself (rule 5).
   virtual bool is_over(const TransactionId& id) const = 0;
+  /// A commit that an earlier open decided and a later one finished: its application may never have learned of it, so
+  /// the newest 1024 are remembered.
+  virtual bool recovered(const TransactionId& id) const = 0;
   /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is
   /// poisoned.
   virtual void flush() = 0;

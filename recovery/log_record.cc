@@ -18,6 +18,7 @@ enum class Type : std::uint8_t {
   adopted = 6,
   resource = 7,
   person = 8,
+  recovered = 9,
 };
 
 constexpr std::size_t id_bytes = 1 + 3 * 8;
@@ -37,7 +38,8 @@ Type type_of(const Record& record) {
       Overloaded{[](const Decision&) { return Type::decision; }, [](const Finished&) { return Type::finished; },
                  [](const Over&) { return Type::over; }, [](const Begun&) { return Type::begun; },
                  [](const Moved&) { return Type::moved; }, [](const Adopted&) { return Type::adopted; },
-                 [](const LoggedResource&) { return Type::resource; }, [](const PersonNote&) { return Type::person; }},
+                 [](const LoggedResource&) { return Type::resource; }, [](const PersonNote&) { return Type::person; },
+                 [](const Recovered&) { return Type::recovered; }},
       record);
 }
 
@@ -115,7 +117,8 @@ void append_contents(std::string& out, const Record& record) {
                           put_id(out, note.id);
                           put_text(out, note.resource);
                           put_text(out, note.what);
-                        }},
+                        },
+                        [&](const Recovered& recovered) { put_id(out, recovered.id); }},
              record);
 }
 
@@ -273,6 +276,9 @@ std::optional<Record> decode(std::uint8_t type, std::string_view contents) {
     case Type::person:
       record = decode_person(in);
       break;
+    case Type::recovered:
+      if (const auto id = take_id(in)) record = Recovered{*id};
+      break;
   }
   if (!in.complete()) return std::nullopt;
   return record;
@@ -296,6 +302,8 @@ std::string_view name_of(const Record& record) {
       return "resource";
     case Type::person:
       return "person";
+    case Type::recovered:
+      return "recovered";
   }
   return "unknown";
 }
@@ -331,7 +339,8 @@ std::string text_of(const Record& record) {
           [](const LoggedResource& resource) { return resource.name + " is " + printable(resource.identity.text()); },
           [](const PersonNote& note) {
             return note.id.text() + '/' + note.resource + ", " + time_text(note.at_ms) + ": " + printable(note.what);
-          }},
+          },
+          [](const Recovered& recovered) { return recovered.id.text() + " committed by recovery"; }},
       record);
 }
 

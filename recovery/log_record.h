@@ -20,6 +20,11 @@ struct Finished {
   TransactionId id;
 };
 
+/// The same, of a decision of an earlier open: a crash may have kept its application from learning of it.
+struct Recovered {
+  TransactionId id;
+};
+
 /// The incarnation's transactions from `from` to before `to` are over: finished, or never decided and gone everywhere.
 struct Over {
   Incarnation incarnation{};
@@ -54,7 +59,7 @@ struct PersonNote {
   std::string what;
 };
 
-using Record = std::variant<Decision, Finished, Over, Begun, Moved, Adopted, LoggedResource, PersonNote>;
+using Record = std::variant<Decision, Finished, Over, Begun, Moved, Adopted, LoggedResource, PersonNote, Recovered>;
 
 constexpr std::size_t max_resource_name = Xid::max_part;
 constexpr std::size_t max_identity_part = 512;

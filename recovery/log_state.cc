@@ -28,6 +28,10 @@ bool State::is_over(const TransactionId& id) const {
   return knows({id.incarnation, id.sequence, id.sequence + 1});
 }
 
+bool State::recovered(const TransactionId& id) const {
+  return std::find(recovered_.begin(), recovered_.end(), id) != recovered_.end();
+}
+
 std::uint64_t State::mark(Incarnation incarnation) const {
   const auto known = find(incarnation);
   return known == incarnations_.end() ? 0 : known->incarnation.mark;
@@ -67,6 +71,12 @@ void State::apply(Record record) {
   } else if (const auto* finished = std::get_if<Finished>(&record)) {
     unfinished_.erase(finished->id);
     add({finished->id.incarnation, finished->id.sequence, finished->id.sequence + 1});
+  } else if (const auto* again = std::get_if<Recovered>(&record)) {
+    unfinished_.erase(again->id);
+    add({again->id.incarnation, again->id.sequence, again->id.sequence + 1});
+    if (recovered(again->id)) return;
+    if (recovered_.size() == max_recovered) recovered_.pop_front();
+    recovered_.push_back(again->id);
   } else if (const auto* over = std::get_if<Over>(&record)) {
     add(*over);
   } else if (auto* begun = std::get_if<Begun>(&record)) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +18,8 @@ class State {
   /// Oldest incarnations beyond this are forgotten: their aborts are then not presumed.
   static constexpr std::size_t max_incarnations = 4096;
   static constexpr std::size_t max_resources = 1024;
+  /// Newest commits kept that recovery finished.
+  static constexpr std::size_t max_recovered = 1024;
   /// Newest notes of persons kept.
   static constexpr std::size_t max_notes = 256;
 
@@ -34,6 +37,7 @@ class State {
     }
     for (const auto& [name, resource] : resources_) sink(Record{resource});
     for (const PersonNote& note : notes_) sink(Record{note});
+    for (const TransactionId& id : recovered_) sink(Record{Recovered{id}});
     for (const auto& [id, decision] : unfinished_) sink(Record{decision});
   }
 
@@ -44,6 +48,8 @@ class State {
   bool moved() const { return moved_.has_value(); }
   /// The transaction is known to be over: below its incarnation's mark, or said to be above it.
   bool is_over(const TransactionId& id) const;
+  /// Recovery finished its commit, and it is among the newest of those.
+  bool recovered(const TransactionId& id) const;
   /// Every one of them is.
   bool knows(const Over& over) const;
   std::uint64_t mark(Incarnation incarnation) const;
@@ -59,7 +65,8 @@ class State {
   /// ended. The holes are transactions that are not over, so there are hardly more of them than of those.
   std::map<Incarnation, std::map<std::uint64_t, std::uint64_t>> over_;
   std::map<std::string, LoggedResource> resources_;
-  std::vector<PersonNote> notes_;  // oldest first
+  std::vector<PersonNote> notes_;        // oldest first
+  std::deque<TransactionId> recovered_;  // oldest first
   std::map<TransactionId, Decision> unfinished_;
 };
 

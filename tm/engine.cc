@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "assent/recovery/log_view.h"
 #include "assent/tm/driver.h"
 #include "assent/xa/error.h"
 
@@ -314,21 +315,52 @@ Outcome Engine::outcome(const TransactionId& id) {
   if (live_->is_active(id)) return {OutcomeKind::in_doubt, id, "it is still running in this process", {}, {}};
   settle_one_phase();
   if (const auto known = live_->known(id)) return *known;
+  if (id.log == log().id()) return judge(id, log(), id.incarnation == incarnation_);
   for (const SlotState& slot : directory_->slots()) {
-    if (slot.log != id.log) continue;
-    const bool held_here = slot.number == slot_->number();
-    if (!held_here) break;
-    if (const auto decision = log().find(id)) {
-      std::vector<BranchOutcome> branches;
-      for (const DecidedBranch& branch : decision->branches) branches.push_back({branch.resource, "pending", {}});
-      return {OutcomeKind::committed, id, "", {}, std::move(branches)};
+    // The holder was looked for before the log is read: what a process that is gone decided is all there.
+    if (slot.log == id.log) {
+      return judge(id, *LogView::read(FileSystem::real(), slot.directory), slot.holder_pid.has_value());
     }
   }
-  return ask_witnesses(id);
+  throw Error(ErrorCode::misuse, "no log of this node decides transaction " + id.text(),
+              "ask on the node whose log it names");
+}
+
+Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool process_lives) {
+  if (const auto decision = log.find(id)) {
+    std::vector<BranchOutcome> branches;
+    for (const DecidedBranch& branch : decision->branches) branches.push_back({branch.resource, "pending", {}});
+    return {OutcomeKind::committed, id, "", {}, std::move(branches)};
+  }
+  if (log.recovered(id)) return {OutcomeKind::committed, id, "", {}, {}};
+  if (log.is_over(id)) return {OutcomeKind::in_doubt, id, "it is over, too long ago to remember how", {}, {}};
+  if (process_lives)
+    return {OutcomeKind::in_doubt, id, "the process that runs it is alive and has not decided", {}, {}};
+  for (const IncarnationRecord& each : log.incarnations()) {
+    if (each.incarnation == id.incarnation && each.presumable) return ask_witnesses(id);
+  }
+  return {OutcomeKind::in_doubt, id, "its log is a copy, or has forgotten when it ran, and presumes nothing", {}, {}};
 }
 
 Outcome Engine::ask_witnesses(const TransactionId& id) {
-  return {OutcomeKind::in_doubt, id, "no longer known", {}, {}};
+  // Undecided by a process that is gone: rolled back, unless it was a one-phase commit, which only its database knows.
+  for (const auto& [name, entry] : resources_) {
+    std::vector<std::string> names = entry->formerly;
+    names.push_back(name);
+    for (const std::string& each : names) {
+      const Result<Fate> fate = entry->manager->settle(Xid::of(id, each));
+      if (fate && *fate == Fate::committed) {
+        return {OutcomeKind::committed, id, "", {}, {{each, "committed", {}}}};
+      }
+      if (fate && *fate == Fate::rolled_back) continue;
+      return {OutcomeKind::in_doubt,
+              id,
+              "resource '" + name + "' cannot say now whether it committed",
+              fate ? Reply::ok() : fate.failure(),
+              {}};
+    }
+  }
+  return {OutcomeKind::rolled_back, id, "its process ended before a decision", {}, {}};
 }
 
 }  // namespace assent::detail

@@ -94,6 +94,7 @@ class Engine {
   void adopt_orphans(const RecoveryReport& last);
   void release_clean(const RecoveryReport& report);
   void settle_one_phase();
+  Outcome judge(const TransactionId& id, const DecisionLog& log, bool process_lives);
   Outcome ask_witnesses(const TransactionId& id);
 
   const ForkGuard process_;

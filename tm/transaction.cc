@@ -1,6 +1,7 @@
 #include "assent/tm/transaction.h"
 
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "assent/recovery/decision.h"
@@ -92,9 +93,20 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
                 "use a handle from the manager that began the transaction");
   }
   {
-    const std::lock_guard lock(state_->mutex);
+    std::unique_lock lock(state_->mutex);
     for (detail::Enlisted& each : state_->branches) {
-      if (each.resource == entry && each.branch) return *each.branch;
+      if (each.resource != entry) continue;
+      Branch& branch = *each.branch;
+      lock.unlock();
+      if (state_->deadline) {
+        // Some databases bound each statement by what was left when they were last told.
+        const Reply told = branch.set_deadline(state_->deadline);
+        if (!told.is_ok()) {
+          throw_and_doom(error_code(told), "resource '" + manager->name() + "' took no deadline: " + describe(told),
+                         "nothing was committed; begin again");
+        }
+      }
+      return branch;
     }
     if (state_->branches.size() >= Decision::max_branches) {
       throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");

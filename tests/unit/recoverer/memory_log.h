@@ -66,6 +66,7 @@ class MemoryLog : public DecisionLog {
   bool is_over(const TransactionId& transaction) const override {
     return over_.contains(transaction) || transaction.sequence < mark(transaction.incarnation);
   }
+  bool recovered(const TransactionId&) const override { return false; }
   void raise_mark(Incarnation incarnation, std::uint64_t to) override {
     history.push_back("mark " + std::to_string(to));
     for (auto& each : incarnations_) {

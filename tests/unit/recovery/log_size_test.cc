@@ -48,7 +48,8 @@ TEST_F(LogSize, a_large_checkpoint_makes_a_larger_segment_and_a_small_one_a_smal
   log.reset();
   log = open();
   EXPECT_TRUE(log->unfinished().empty());
-  EXPECT_EQ(log->counters().bytes, log::blocks_wanted(1, options.segment_bytes) * log::block_bytes);
+  // The newest recovered commits stay in it.
+  EXPECT_LT(log->counters().bytes, 128u << 10);
 }
 
 TEST_F(LogSize, leaves_one_segment_behind_and_removes_leftovers) {

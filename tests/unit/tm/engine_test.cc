@@ -388,5 +388,55 @@ TEST_F(EngineTest, two_processes_share_a_node_directory) {
   EXPECT_NE(first.id().log, second.id().log);
 }
 
+TEST_F(EngineTest, outcome_of_what_recovery_committed_is_known_to_the_next_process) {
+  TransactionId id;
+  {
+    auto manager = open();
+    const auto a = manager.resource<Scripted>("a");
+    const auto b = manager.resource<Scripted>("b");
+    a_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "lost"));
+    for (int i = 0; i < 3; ++i) a_->answer(Verb::finish_commit, Reply::not_done(Code::resource_failed, "down"));
+    const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+    id = outcome.id();
+  }
+  auto manager = open();
+  for (int i = 0; i < 5 && !a_->prepared().empty(); ++i) static_cast<void>(manager.recover_now());
+  ASSERT_TRUE(a_->prepared().empty());
+  EXPECT_EQ(manager.outcome(id).kind(), OutcomeKind::committed);
+  EXPECT_TRUE(manager.outcome(id).pending().empty());
+}
+
+TEST_F(EngineTest, outcome_of_what_ended_before_a_decision_is_rolled_back_and_made_definite) {
+  TransactionId id;
+  {
+    auto manager = open();
+    Transaction transaction = manager.begin();
+    id = transaction.id();
+    transaction.on(manager.resource<Scripted>("a"), [](Branch&) {});
+    // As if the process had died here: nothing is said to the log.
+    a_->answer(Verb::rollback, Reply::unknown(Code::resource_failed, "lost"));
+    a_->set_carrier(Xid::of(id, "a"), true);
+  }
+  auto manager = open();
+  EXPECT_EQ(manager.outcome(id).kind(), OutcomeKind::rolled_back);
+  EXPECT_EQ(a_->count(Verb::settle), 1U);
+}
+
+TEST_F(EngineTest, outcome_of_another_process_of_the_node_is_read_from_its_log) {
+  auto one = open();
+  auto two = open();
+  Transaction running = one.begin();
+  running.on(one.resource<Scripted>("a"), [](Branch&) {});
+  const Outcome seen = two.outcome(running.id());
+  EXPECT_EQ(seen.kind(), OutcomeKind::in_doubt);
+  EXPECT_EQ(a_->count(Verb::settle), 0U) << "a running transaction must not be settled from outside";
+  EXPECT_TRUE(running.commit().committed());
+}
+
+TEST_F(EngineTest, outcome_of_a_transaction_of_another_node_is_refused) {
+  auto manager = open();
+  EXPECT_THROW(static_cast<void>(manager.outcome({DeciderKind::log, LogId{1}, Incarnation{2}, 3})), Error);
+}
+
 }  // namespace
 }  // namespace assent
