@@ -1,7 +1,10 @@
 #include "assent/adapters/mysql/mysql.h"
 
+#include <cppconn/exception.h>
+
 #include <string>
 
+#include "assent/adapters/mysql/failure.h"
 #include "assent/adapters/mysql/manager.h"
 #include "assent/xa/error.h"
 
@@ -28,6 +31,12 @@ Result<std::unique_ptr<Branch>> MySql::adopt(ResourceManager& manager, Connectio
 
 bool MySql::owns(const ResourceManager& manager) {
   return dynamic_cast<const mysql::Manager*>(&manager) != nullptr;
+}
+
+Code MySql::classify(const std::exception& failure) {
+  const auto* error = dynamic_cast<const sql::SQLException*>(&failure);
+  if (error == nullptr) return Code::rb_other;
+  return mysql::code_of({error->getErrorCode(), error->getSQLStateCStr(), error->what(), false});
 }
 
 }  // namespace assent

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <memory>
 
 #include "assent/xa/branch.h"
@@ -65,6 +66,10 @@ struct MySql {
                                                const StartOptions& options);
 
   static bool owns(const ResourceManager& manager);
+
+  /// What an exception of the connector says of the transaction: rb_deadlock is worth another try, rb_other is not, nor
+  /// is what the connector did not throw.
+  static Code classify(const std::exception& failure);
 };
 
 }  // namespace assent

@@ -1,5 +1,6 @@
 #include "assent/adapters/postgres/postgres.h"
 
+#include "assent/adapters/postgres/answer.h"
 #include "assent/adapters/postgres/open_branch.h"
 #include "assent/adapters/postgres/resource.h"
 #include "assent/xa/error.h"
@@ -16,6 +17,16 @@ void Postgres::register_with(Registry& registry) {
 
 bool Postgres::owns(const ResourceManager& manager) {
   return dynamic_cast<const detail::postgres::Resource*>(&manager) != nullptr;
+}
+
+Code Postgres::classify(const std::exception& failure) {
+  // By class: libpqxx 6.4 throws these two without their SQLSTATE.
+  if (dynamic_cast<const pqxx::serialization_failure*>(&failure) != nullptr ||
+      dynamic_cast<const pqxx::deadlock_detected*>(&failure) != nullptr) {
+    return Code::rb_deadlock;
+  }
+  const auto* error = dynamic_cast<const pqxx::sql_error*>(&failure);
+  return error == nullptr || error->sqlstate().empty() ? Code::rb_other : detail::postgres::code_of(error->sqlstate());
 }
 
 Postgres::Session& Postgres::session(Branch& branch) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <memory>
 
 #include "assent/adapters/postgres/native.h"
@@ -40,6 +41,10 @@ struct Postgres {
   static void register_with(Registry& registry);
 
   static bool owns(const ResourceManager& manager);
+
+  /// What an exception of libpqxx says of the transaction: rb_deadlock is worth another try, rb_other is not, nor is
+  /// what libpqxx did not throw.
+  static Code classify(const std::exception& failure);
 
   /// The native session of an active branch that this adapter opened; valid until end() or any verb that ends it.
   /// Throws Error{misuse} on every other.

@@ -2,7 +2,10 @@
 #include <cppconn/statement.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <barrier>
 #include <stdexcept>
+#include <thread>
 
 #include "assent/tests/integration/transactions/world.h"
 
@@ -59,6 +62,65 @@ TEST_P(EndToEnd, a_failed_statement_makes_the_transaction_rollback_only_although
   EXPECT_EQ(tx.commit().kind(), OutcomeKind::rolled_back);
   EXPECT_EQ(shop(), 1000);
   EXPECT_EQ(ledger(), 1000);
+}
+
+TEST_P(EndToEnd, run_tries_again_when_the_work_meets_a_serialization_failure) {
+  auto tm = open();
+  int attempts = 0;
+  const Outcome outcome = tm.run([&](Transaction& tx) {
+    ++attempts;
+    tx.on(tm.resource<MySql>("shop"), [&](sql::Connection& sql) { add_to_shop(sql, 5); });
+    tx.on(tm.resource<Postgres>("ledger"), {.isolation = Isolation::repeatable_read, .read_only = false},
+          [&](pqxx::transaction_base& sql) {
+            sql.exec("SELECT cents FROM " + table());
+            if (attempts == 1) {
+              // Somebody else changes the row between this transaction's snapshot and its own change.
+              pqxx::connection other(*url(Server::postgres));
+              pqxx::nontransaction autocommit(other);
+              add_to_ledger(autocommit, 1);
+            }
+            add_to_ledger(sql, -5);
+          });
+  });
+  EXPECT_TRUE(outcome.committed()) << outcome.text();
+  EXPECT_EQ(attempts, 2);
+  EXPECT_EQ(ledger(), 996);
+  EXPECT_EQ(shop(), 1005);
+}
+
+TEST_P(EndToEnd, run_tries_again_when_the_work_is_a_deadlock_victim) {
+  auto tm = open();
+  const auto shop_handle = tm.resource<MySql>("shop");
+  static_cast<void>(tm.run([&](Transaction& tx) {
+    tx.on(shop_handle, [&](sql::Connection& sql) {
+      const std::unique_ptr<sql::Statement> statement(sql.createStatement());
+      statement->execute("INSERT INTO " + table() + " VALUES (2, 1000), (3, 1000), (4, 1000)");
+    });
+  }));
+  // Two transactions that lock rows 1 and 2 in opposite order. The first one waits until the second has its first row.
+  std::atomic<int> attempts{0};
+  std::barrier both{2};
+  const auto work = [&](int first, int second) {
+    bool met = false;
+    return tm.run([&](Transaction& tx) {
+      ++attempts;
+      tx.on(shop_handle, [&](sql::Connection& sql) {
+        const std::unique_ptr<sql::Statement> statement(sql.createStatement());
+        const auto change = [&](int id) {
+          statement->execute("UPDATE " + table() + " SET cents = cents + 1 WHERE id = " + std::to_string(id));
+        };
+        change(first);
+        if (!met) both.arrive_and_wait();
+        met = true;
+        change(second);
+      });
+    });
+  };
+  std::thread other([&] { EXPECT_TRUE(work(2, 1).committed()); });
+  EXPECT_TRUE(work(1, 2).committed());
+  other.join();
+  EXPECT_EQ(attempts, 3);
+  EXPECT_EQ(ask_shop("SELECT SUM(cents) FROM " + table()), "4004");
 }
 
 TEST_P(EndToEnd, one_resource_alone_commits_without_the_log) {
