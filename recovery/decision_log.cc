@@ -89,7 +89,7 @@ class SegmentedLog final : public DecisionLog {
     const auto lock = enter();
     return state_.is_over(id);
   }
-  void flush() override;
+  bool flush() override;
 
   bool recovered(const TransactionId& id) const override {
     const auto lock = enter();
@@ -175,10 +175,10 @@ class SegmentedLog final : public DecisionLog {
   bool begun_ = false;
   std::deque<Waiter*> queue_;
   std::string batch_;
-  std::string lazy_;                // whole records
-  std::uint64_t lazy_said_ = 0;     // bytes ever put into lazy_
-  std::uint64_t lazy_written_ = 0;  // bytes of those that are durable
-  std::uint64_t mark_said_ = 0;     // of the running incarnation
+  std::string lazy_;                  // whole records
+  std::uint64_t lazy_said_ = 0;       // bytes ever put into lazy_
+  std::uint64_t lazy_written_ = 0;    // bytes of those that are durable
+  std::vector<log::Over> over_said_;  // of the running incarnation
   log::State state_;
   std::optional<std::string> poisoned_;
   std::string refusal_;  // why the last refused record was refused
@@ -348,14 +348,15 @@ void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {
   if (!poisoned_) say_later(over);
 }
 
-void SegmentedLog::flush() {
-  if (guard_.in_child()) return;
+bool SegmentedLog::flush() {
+  if (guard_.in_child()) return false;
   std::uint64_t said = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (const std::uint64_t mark = state_.mark(incarnation_); mark > mark_said_ && !poisoned_) {
-      say_later(log::Over{incarnation_, 0, mark});
-      mark_said_ = mark;
+    // Also what was never decided, such as one-phase commits, whose witnesses are forgotten after this.
+    if (std::vector<log::Over> over = state_.over(incarnation_); over != over_said_ && !poisoned_) {
+      for (const log::Over& each : over) say_later(each);
+      over_said_ = std::move(over);
     }
     said = lazy_said_;
   }
@@ -364,8 +365,10 @@ void SegmentedLog::flush() {
     return !poisoned_ && lazy_written_ < said;
   };
   while (left()) {
-    if (submit(nullptr, {}) != Forced::durable) return;
+    if (submit(nullptr, {}) != Forced::durable) return false;
   }
+  const std::lock_guard lock(mutex_);
+  return !poisoned_;
 }
 
 std::optional<Decision> SegmentedLog::find(const TransactionId& id) const {

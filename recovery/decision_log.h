@@ -93,9 +93,10 @@ class DecisionLog {
   /// A commit that an earlier open decided and a later one finished: its application may never have learned of it, so
   /// the newest 1024 are remembered.
   virtual bool recovered(const TransactionId& id) const = 0;
-  /// Writes and syncs what finish() and raise_mark() left; without effect when there is nothing, or the log is
-  /// poisoned.
-  virtual void flush() = 0;
+  /// Writes and syncs all that finish() and raise_mark() said; without effect when there is nothing. True when all of
+  /// it is durable; false when the disk is full or the log poisoned: what was said may be lost, so nothing may rely on
+  /// it.
+  virtual bool flush() = 0;
 
   /// Decisions that are not finished, by id.
   virtual std::map<TransactionId, Decision> unfinished() const = 0;

@@ -30,6 +30,8 @@ struct Over {
   Incarnation incarnation{};
   std::uint64_t from = 0;
   std::uint64_t to = 0;
+
+  bool operator==(const Over&) const = default;
 };
 
 /// An incarnation and the file it was opened under.

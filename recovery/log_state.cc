@@ -42,6 +42,15 @@ std::uint64_t State::over_to(Incarnation incarnation) const {
   return above == over_.end() ? mark(incarnation) : std::prev(above->second.end())->second;
 }
 
+std::vector<Over> State::over(Incarnation incarnation) const {
+  std::vector<Over> out;
+  if (const std::uint64_t below = mark(incarnation); below > 0) out.push_back({incarnation, 0, below});
+  if (const auto above = over_.find(incarnation); above != over_.end()) {
+    for (const auto& [from, to] : above->second) out.push_back({incarnation, from, to});
+  }
+  return out;
+}
+
 void State::add(const Over& over) {
   const auto found = find(over.incarnation);
   if (found == incarnations_.end() || over.to <= found->incarnation.mark) return;

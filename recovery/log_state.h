@@ -54,6 +54,8 @@ class State {
   bool knows(const Over& over) const;
   std::uint64_t mark(Incarnation incarnation) const;
   std::uint64_t over_to(Incarnation incarnation) const;
+  /// All of an incarnation that is over, the part below its mark first.
+  std::vector<Over> over(Incarnation incarnation) const;
 
  private:
   std::vector<Begun>::const_iterator find(Incarnation incarnation) const;

@@ -29,7 +29,7 @@ class LogView : public DecisionLog {
   void raise_mark(Incarnation, std::uint64_t) override {}
   bool is_over(const TransactionId& id) const override { return state_.is_over(id); }
   bool recovered(const TransactionId& id) const override { return state_.recovered(id); }
-  void flush() override {}
+  bool flush() override { return false; }
   std::map<TransactionId, Decision> unfinished() const override { return state_.unfinished(); }
   std::optional<Decision> find(const TransactionId& id) const override;
   void note_resource(const LoggedResource&) override { refuse(); }

@@ -40,7 +40,7 @@ void RecoveryPass::finish_decisions() {
     }
     if (over.empty()) continue;
     for (const TransactionId& id : over) log.hand->log->finish(id);
-    log.hand->log->flush();
+    const bool durable = log.hand->log->flush();
     for (const TransactionId& id : over) {
       const bool live = log.hand->live_incarnation == id.incarnation;
       if (live && log.hand->live != nullptr) log.hand->live->finished(id);
@@ -49,7 +49,7 @@ void RecoveryPass::finish_decisions() {
     }
     // The witness outlives the decision: were it forgotten first, a crash here would leave a decision in the log that
     // nothing could settle any more. Left behind, it costs a row.
-    if (log.hand->log->poisoned()) continue;
+    if (!durable) continue;
     for (auto& [site, xids] : witnesses) {
       if (site != nullptr && !site->failure) static_cast<void>(site->manager().forget(xids));
     }
@@ -70,7 +70,8 @@ void RecoveryPass::raise_marks() {
       log.hand->log->raise_mark(incarnation, mark);
       raised = true;
     }
-    if (raised) log.hand->log->flush();
+    // A mark that is lost is raised again.
+    if (raised) static_cast<void>(log.hand->log->flush());
   }
 }
 

@@ -22,9 +22,9 @@ void WitnessSweeper::sweep(bool all) {
     }
   }
   if (due.empty()) return;
-  // Crash before this: the decision comes back as unfinished, and its witness must still be there to say "committed".
-  log_.flush();
-  if (log_.poisoned()) return;
+  // Crash before this: a decision comes back as unfinished, and a one-phase commit as undecided; their witnesses must
+  // still be there to say "committed".
+  if (!log_.flush()) return;
   for (const Waiting& each : due) static_cast<void>(each.resource->forget(each.xids));
 }
 

@@ -44,6 +44,7 @@ class MemoryLog : public DecisionLog {
   mutable std::function<void()> before_unfinished;  ///< runs once
   std::optional<std::string> poison;
   bool is_moved = false;
+  bool disk_full = false;  ///< flush() does not succeed, and may later
 
   LogId id() const override { return id_; }
   std::string repaired() const override { return {}; }
@@ -75,7 +76,10 @@ class MemoryLog : public DecisionLog {
       each.over_to = std::max(each.over_to, to);
     }
   }
-  void flush() override { history.emplace_back("flush"); }
+  bool flush() override {
+    history.emplace_back("flush");
+    return !poison && !disk_full;
+  }
   std::map<TransactionId, Decision> unfinished() const override {
     if (const auto once = std::exchange(before_unfinished, {})) once();
     return unfinished_;

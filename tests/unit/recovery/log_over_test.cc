@@ -65,6 +65,19 @@ TEST_F(Over, a_clean_close_leaves_the_mark_above_everything) {
   EXPECT_EQ(record().mark, 4U);
 }
 
+TEST_F(Over, flush_makes_durable_what_was_never_decided_also_above_the_mark) {
+  begin();
+  log_->finish(id(2));  // a one-phase commit, beside one that is still running
+  log_->flush();
+  const auto syncs = log_->counters().syncs;
+  log_->flush();
+  EXPECT_EQ(log_->counters().syncs, syncs) << "nothing new, nothing written";
+  kill(log_);
+  log_ = open();
+  EXPECT_TRUE(log_->is_over(id(2)));
+  EXPECT_FALSE(log_->is_over(id(1)));
+}
+
 TEST_F(Over, what_is_over_survives_the_change_of_segments_although_one_transaction_is_pending_for_long) {
   begin();
   decide(1);

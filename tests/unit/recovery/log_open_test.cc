@@ -1,0 +1,74 @@
+// What opening a log owes: safety rule 3, and of rule 9 what a program that is started meanwhile must not inherit.
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <filesystem>
+
+#include "assent/recovery/node_directory.h"
+#include "assent/tests/unit/recovery/log_fixture.h"
+
+namespace assent::test {
+namespace {
+
+using OpenedLog = LogFixture;
+
+/// Writes a decision whose writer dies between the write and the sync: it is in the page cache, and nobody was told.
+Decision left_in_the_page_cache(FakeFileSystem& disk, std::unique_ptr<DecisionLog> log) {
+  const Decision decision = decision_of(*log, log->begin_incarnation(), 1);
+  disk.on_sync([&disk](const std::string&) {
+    disk.on_sync(nullptr);
+    disk.kill();
+  });
+  EXPECT_NE(log->force(decision), Forced::durable);
+  return decision;
+}
+
+TEST_F(OpenedLog, rule_3_a_decision_that_was_only_in_the_page_cache_is_on_disk_before_it_is_told) {
+  // Which of the unsynced sectors a power cut keeps is the seed's choice: all of these must agree.
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    FakeFileSystem fresh(seed);
+    ASSERT_FALSE(fresh.make_directory("slot"));
+    ASSERT_FALSE(fresh.sync_directory(""));
+    const Decision decision = left_in_the_page_cache(fresh, DecisionLog::open(fresh, "slot", options));
+
+    auto log = DecisionLog::open(fresh, "slot", options);
+    ASSERT_EQ(log->find(decision.id), decision) << "it was written";
+    // Whoever reads this commits a branch now; and then the power goes.
+    fresh.crash();
+    log.reset();
+    log = DecisionLog::open(fresh, "slot", options);
+    EXPECT_EQ(log->find(decision.id), decision) << "seed " << seed << ": a branch is committed without a decision";
+  }
+}
+
+TEST_F(OpenedLog, rule_3_every_open_makes_a_segment_of_its_own) {
+  const Decision decision = left_in_the_page_cache(disk, open());
+  const std::string written = newest_path();
+  const auto log = open();
+  EXPECT_NE(newest_path(), written) << "what may be in the page cache only is never appended to";
+  EXPECT_EQ(log->find(decision.id), decision);
+}
+
+TEST(OpenedNode, rule_9_no_descriptor_of_log_or_lock_is_left_to_a_program_that_is_executed) {
+  std::string root = (std::filesystem::temp_directory_path() / "assent-exec-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(root.data()), nullptr);
+  {
+    const auto directory = NodeDirectory::open(FileSystem::real(), root + "/node", "bank");
+    const auto slot = directory->claim();
+    slot->log().begin_incarnation();
+    std::size_t seen = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+      if (gone || !target.starts_with(root)) continue;
+      ++seen;
+      const int flags = ::fcntl(std::stoi(entry.path().filename()), F_GETFD);
+      EXPECT_NE(flags & FD_CLOEXEC, 0) << target;
+    }
+    EXPECT_GE(seen, 2U) << "the segment and the lock";
+  }
+  std::filesystem::remove_all(root);
+}
+
+}  // namespace
+}  // namespace assent::test

@@ -1,0 +1,107 @@
+// Several processes on one node, and names of databases: safety rules 8 and 9 as an application meets them.
+#include <gmock/gmock.h>
+
+#include "assent/tests/unit/tm/engine_fixture.h"
+
+namespace assent {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class EngineSlots : public EngineFixture {
+ protected:
+  /// A transaction whose branch in a is decided and not finished: the answers to its commit are lost.
+  TransactionId leave_pending(TransactionManager& manager) {
+    const auto a = manager.resource<Scripted>("a");
+    const auto b = manager.resource<Scripted>("b");
+    a_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "lost"));
+    a_->answer(Verb::finish_commit, Reply::not_done(Code::resource_failed, "down"));
+    a_->answer(Verb::finish_commit, Reply::not_done(Code::resource_failed, "down"));
+    const Outcome outcome = manager.run([&](Transaction& transaction) {
+      transaction.on(a, [](Branch&) {});
+      transaction.on(b, [](Branch&) {});
+    });
+    EXPECT_TRUE(outcome.committed());
+    return outcome.id();
+  }
+  /// Several passes: the first ones still meet the scripted failures.
+  static void recover(TransactionManager& manager) {
+    for (int i = 0; i < 6; ++i) static_cast<void>(manager.recover_now());
+  }
+  std::unique_ptr<NodeDirectory> node() const {
+    return NodeDirectory::open(FileSystem::real(), config().log_directory, "test");
+  }
+};
+
+TEST_F(EngineSlots, rule_9_a_survivor_adopts_the_slot_of_a_process_that_is_gone_and_finishes_its_work) {
+  auto leaving = std::make_unique<TransactionManager>(open());
+  auto survivor = open();
+  const TransactionId id = leave_pending(*leaving);
+  leaving.reset();
+  ASSERT_THAT(a_->prepared(), testing::ElementsAre(Xid::of(id, "a")));
+
+  recover(survivor);
+
+  EXPECT_THAT(a_->prepared(), IsEmpty());
+  EXPECT_EQ(a_->count(Verb::finish_rollback), 0U);
+}
+
+TEST_F(EngineSlots, rule_9_an_adopted_slot_is_released_when_nothing_is_left_of_it) {
+  auto leaving = std::make_unique<TransactionManager>(open());
+  auto survivor = open();
+  leave_pending(*leaving);
+  leaving.reset();
+
+  recover(survivor);
+
+  const auto slots = node()->slots();
+  ASSERT_EQ(slots.size(), 2U);
+  EXPECT_FALSE(slots[0].holder_pid.has_value()) << "the next process gets it, and not a third slot";
+  EXPECT_TRUE(slots[1].holder_pid.has_value());
+}
+
+TEST_F(EngineSlots, rule_9_the_slot_of_a_live_process_is_left_alone) {
+  auto alive = open();
+  auto other = open();
+  const TransactionId id = leave_pending(alive);
+
+  for (int i = 0; i < 6; ++i) {
+    const RecoveryReport report = other.recover_now();
+    for (const BranchReport& branch : report.branches) EXPECT_EQ(branch.evidence.owner, Owner::held_elsewhere);
+  }
+  EXPECT_EQ(a_->count(Verb::finish_rollback, Xid::of(id, "a")), 0U);
+}
+
+TEST_F(EngineSlots, rule_8_a_renamed_resource_is_refused_until_it_says_what_it_was) {
+  {
+    auto manager = open();
+    const auto a = manager.resource<Scripted>("a");
+    static_cast<void>(manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); }));
+  }
+  const auto renamed = std::make_shared<ScriptedResource>("new", Identity{"scripted:a", ""});
+  scripted_ = {{"new", renamed}, {"b", b_}};
+  const auto touch_renamed = [](TransactionManager& manager) {
+    const auto handle = manager.resource<Scripted>("new");
+    return manager.run([&](Transaction& transaction) { transaction.on(handle, [](Branch&) {}); });
+  };
+  {
+    auto manager = open();
+    try {
+      static_cast<void>(touch_renamed(manager));
+      FAIL() << "branches under the old name would be orphans";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::resource_unfit);
+      EXPECT_THAT(error.hint(), HasSubstr("formerly = [\"a\"]"));
+    }
+  }
+  Config config = this->config();
+  for (ResourceSpec& spec : config.resources) {
+    if (spec.name == "new") spec.formerly = {"a"};
+  }
+  auto manager = TransactionManager::open(config, registry(), observer_);
+  EXPECT_TRUE(touch_renamed(manager).committed());
+}
+
+}  // namespace
+}  // namespace assent
