@@ -30,7 +30,7 @@ class PostgresTest : public ::testing::Test {
  protected:
   void SetUp() override {
     const char* url = std::getenv("ASSENT_TEST_POSTGRES_URL");
-    if (url == nullptr) GTEST_SKIP() << "ASSENT_TEST_POSTGRES_URL is not set";
+    ASSERT_NE(url, nullptr) << "ASSENT_TEST_POSTGRES_URL is not set: run through scripts/test or scripts/with-servers";
     url_ = url;
     std::random_device random;
     log_ = LogId{(std::uint64_t{random()} << 32U) | random()};

@@ -57,7 +57,7 @@ class OwnServer {
 class PostgresOwnServer : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (std::getenv("ASSENT_TEST_SERVER_SCRIPT") == nullptr) GTEST_SKIP() << "ASSENT_TEST_SERVER_SCRIPT is not set";
+    ASSERT_NE(std::getenv("ASSENT_TEST_SERVER_SCRIPT"), nullptr) << "run through scripts/test or scripts/with-servers";
     server_ = std::make_unique<OwnServer>();
     reopen();
   }
