@@ -93,33 +93,55 @@ INSTANTIATE_TEST_SUITE_P(Of, LostMessage,
                          });
 
 /// The message is under way while its sender dies and recovery already runs.
-class LatePrepare : public Lost, public ::testing::WithParamInterface<std::tuple<Server, std::string>> {};
+class LatePrepare : public Lost, public ::testing::WithParamInterface<std::tuple<Server, std::string>> {
+ protected:
+  /// Holds the prepare back and kills its sender.
+  void die_with_prepare_under_way() {
+    const std::string& resource = std::get<1>(GetParam());
+    const auto worker = world_->start(through_proxy_);
+    ASSERT_EQ(kind_in(worker->ask("transfer all 100", "outcome")), "committed");
+    world_->expect(effect_of("all", 100));
+    if (heir_before_death_) recovery_ = world_->start();
+    proxy_->on(resource == "ledger" ? "PREPARE TRANSACTION" : "XA PREPARE", TcpProxy::Fault::hold_request);
+    worker->say("transfer all 7");
+    proxy_->await_fault();
+    worker->kill_9();
+    if (!heir_before_death_) recovery_ = world_->start();
+  }
 
-TEST_P(LatePrepare, that_lands_after_recovery_is_rolled_back_without_anybody_asking) {
-  const auto& [shop, resource] = GetParam();
-  if (!url(shop)) GTEST_SKIP() << no_mysql;
-  arrange(shop, resource);
-  const auto worker = world_->start(through_proxy_);
-  ASSERT_EQ(kind_in(worker->ask("transfer all 100", "outcome")), "committed");
-  world_->expect(effect_of("all", 100));
-  proxy_->on(resource == "ledger" ? "PREPARE TRANSACTION" : "XA PREPARE", TcpProxy::Fault::hold_request);
-  worker->say("transfer all 7");
-  proxy_->await_fault();
-  worker->kill_9();
+  void lands_after_recovery() {
+    const auto& [shop, resource] = GetParam();
+    arrange(shop, resource);
+    die_with_prepare_under_way();
+    if (HasFatalFailure()) return;
+    EXPECT_TRUE(eventually([&] { return world_->in_doubt().empty(); })) << world_->describe();
+    for (int pass = 0; pass < 5; ++pass) recovery_->ask("recover", "recovered 0 0 0");
+    // Held still while the prepare lands, so that it is seen to have landed.
+    recovery_->signal(SIGSTOP);
+    recovery_->await_stop();
+    proxy_->release();
+    EXPECT_TRUE(eventually([&] { return !world_->in_doubt().empty(); })) << "the late prepare did not land";
+    recovery_->signal(SIGCONT);
+    EXPECT_TRUE(eventually([&] { return world_->settled(); })) << world_->describe();
+    EXPECT_EQ(world_->balances(), std::optional(world_->expected()));
+    recovery_->ask("quit", "closed");
+    world_->expect_all_is_over();
+  }
 
-  const auto recovery = world_->start();
-  for (int pass = 0; pass < 5; ++pass) recovery->ask("recover", "recovered 0 0 0");
-  EXPECT_TRUE(world_->in_doubt().empty()) << world_->describe();
-  // Held still while the prepare lands, so that it is seen to have landed.
-  recovery->signal(SIGSTOP);
-  recovery->await_stop();
-  proxy_->release();
-  EXPECT_TRUE(eventually([&] { return !world_->in_doubt().empty(); })) << "the late prepare did not land";
-  recovery->signal(SIGCONT);
-  EXPECT_TRUE(eventually([&] { return world_->settled(); })) << world_->describe();
-  EXPECT_EQ(world_->balances(), std::optional(world_->expected()));
-  recovery->ask("quit", "closed");
-  world_->expect_all_is_over();
+  bool heir_before_death_ = false;
+  std::unique_ptr<Process> recovery_;
+};
+
+TEST_P(LatePrepare, is_rolled_back_by_the_next_process_in_the_slot_without_anybody_asking) {
+  if (!url(std::get<0>(GetParam()))) GTEST_SKIP() << no_mysql;
+  lands_after_recovery();
+}
+
+// The neighbour adopts the slot, finds it clean, releases it, and must come back to it.
+TEST_P(LatePrepare, is_rolled_back_by_a_neighbour_that_had_released_the_slot_without_anybody_asking) {
+  if (!url(std::get<0>(GetParam()))) GTEST_SKIP() << no_mysql;
+  heir_before_death_ = true;
+  lands_after_recovery();
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, LatePrepare,

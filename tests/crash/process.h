@@ -11,7 +11,7 @@
 namespace assent::testing {
 
 /// Longer than anything takes on a slow machine; a test that waits so long has failed.
-inline constexpr std::chrono::seconds generous{90};
+inline constexpr std::chrono::seconds generous{60};
 
 /// Asks again until the answer is yes; false when it never came.
 bool eventually(const std::function<bool()>& condition, std::chrono::seconds limit = generous);

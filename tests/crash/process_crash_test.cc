@@ -73,6 +73,7 @@ class ProcessCrash : public ::testing::TestWithParam<Server> {
         SCOPED_TRACE(shape + ", killed at " + points[from + i].text());
         hit[i]->expect_all_is_over();
       }
+      if (HasFailure()) return;
     }
   }
 
