@@ -61,7 +61,9 @@ void Driver::execute(const Effects& effects) {
     } else if (mine == nullptr) {
       mine = &effect;
     } else {
-      boost::asio::post(engine_.executor(), [this, effect] { post(perform(effect)); });
+      // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
+      auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
+      boost::asio::post(pool, [this, effect] { post(perform(effect)); });
     }
   }
   if (mine != nullptr) post(perform(*mine));

@@ -74,6 +74,7 @@ Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<O
   sweeper_ = std::make_unique<WitnessSweeper>(slot_->log());
   recoverer_ = std::make_unique<Recoverer>(std::move(recoverable));
   executor_ = std::make_unique<boost::asio::thread_pool>(config.threads);
+  finisher_ = std::make_unique<boost::asio::thread_pool>(config.threads);
   recovery_thread_ = std::thread([this] { recovery_loop(); });
 }
 
@@ -85,6 +86,7 @@ Engine::~Engine() {
   recovery_wake_.notify_all();
   recovery_thread_.join();
   executor_->join();
+  finisher_->join();
   sweeper_->sweep(true);
   slot_->log().flush();
 }
@@ -138,10 +140,10 @@ void Engine::admit(ResourceEntry& entry) {
                 "resource '" + name + "' (" + entry.manager->address() + "): " + describe(probe.failure()),
                 down ? "check that the database runs and that the URL is right" : "run `assent doctor`");
   }
+  // Asked and entered under one lock: of two that are first used at the same moment, the second finds the first.
+  const std::lock_guard all(identities_);
   for (const auto& [other, each] : resources_) {
-    if (each.get() == &entry) continue;
-    const std::unique_lock theirs(each->admission, std::try_to_lock);
-    if (!theirs || each->identity != probe->identity) continue;
+    if (each.get() == &entry || each->identity != probe->identity) continue;
     throw Error(ErrorCode::resource_unfit,
                 "resources '" + name + "' and '" + other + "' are one database (" + probe->identity.text() + ")",
                 "configure each database once");
@@ -238,7 +240,13 @@ void Engine::recovery_loop() {
     const bool asked = passes_wanted_ > passes_begun_;
     const std::uint64_t mine = ++passes_begun_;
     lock.unlock();
-    RecoveryReport report = recovery_pass(asked);
+    RecoveryReport report;
+    try {
+      report = recovery_pass(asked);
+    } catch (const std::exception& failure) {
+      // No descriptors or threads left, a directory that cannot be read now: the program must not end for that.
+      observer_->log_stalled(std::string("recovery: ") + failure.what());
+    }
     lock.lock();
     passes_done_ = mine;
     last_report_ = std::move(report);
@@ -290,10 +298,15 @@ void Engine::release_clean(const RecoveryReport& report) {
     if (!resource.usable()) return;
   }
   std::erase_if(adopted_, [&](const std::unique_ptr<Slot>& slot) {
-    if (!slot->log().unfinished().empty()) return false;
+    bool left_to_others = false;
     for (const BranchReport& branch : report.branches) {
-      if (branch.transaction && branch.transaction->log == slot->log().id() && !branch.done) return false;
+      if (!branch.transaction || branch.transaction->log != slot->log().id() || branch.done) continue;
+      // Another application of the node may have the resource that is not configured here; held by this process, the
+      // slot would be out of its reach.
+      if (branch.evidence.identity != IdentityIs::not_configured) return false;
+      left_to_others = true;
     }
+    if (!left_to_others && !slot->log().unfinished().empty()) return false;
     slot->log().flush();
     examined_.insert(slot->number());
     return true;
@@ -317,15 +330,19 @@ Outcome Engine::outcome(const TransactionId& id) {
   if (const auto known = live_->known(id)) return *known;
   if (id.log == log().id()) return judge(id, log(), id.incarnation == incarnation_);
   for (const SlotState& slot : directory_->slots()) {
-    // The holder was looked for before the log is read: what a process that is gone decided is all there.
-    if (slot.log == id.log) {
-      return judge(id, *LogView::read(FileSystem::real(), slot.directory), slot.holder_pid.has_value());
+    if (slot.log != id.log) continue;
+    // Opening makes durable what a process that is gone left in the page cache (rule 3): an answer must not stand on
+    // what a power loss could still take away.
+    if (const auto adopted = slot.holder_pid ? nullptr : directory_->adopt(slot.number)) {
+      return judge(id, adopted->log(), false);
     }
+    return judge_unproven(id, *LogView::read(FileSystem::real(), slot.directory));
   }
   throw Error(ErrorCode::misuse, "no log of this node decides transaction " + id.text(),
               "ask on the node whose log it names");
 }
 
+/// `log` is held by this process: what it says is durable.
 Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool process_lives) {
   if (const auto decision = log.find(id)) {
     std::vector<BranchOutcome> branches;
@@ -334,31 +351,66 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
   }
   if (log.recovered(id)) return {OutcomeKind::committed, id, "", {}, {}};
   if (log.is_over(id)) return {OutcomeKind::in_doubt, id, "it is over, too long ago to remember how", {}, {}};
-  if (process_lives)
+  if (process_lives) {
     return {OutcomeKind::in_doubt, id, "the process that runs it is alive and has not decided", {}, {}};
+  }
   for (const IncarnationRecord& each : log.incarnations()) {
-    if (each.incarnation == id.incarnation && each.presumable) return ask_witnesses(id);
+    if (each.incarnation == id.incarnation && each.presumable) return ask_witnesses(id, log);
   }
   return {OutcomeKind::in_doubt, id, "its log is a copy, or has forgotten when it ran, and presumes nothing", {}, {}};
 }
 
-Outcome Engine::ask_witnesses(const TransactionId& id) {
-  // Undecided by a process that is gone: rolled back, unless it was a one-phase commit, which only its database knows.
-  for (const auto& [name, entry] : resources_) {
-    std::vector<std::string> names = entry->formerly;
-    names.push_back(name);
-    for (const std::string& each : names) {
-      const Result<Fate> fate = entry->manager->settle(Xid::of(id, each));
-      if (fate && *fate == Fate::committed) {
-        return {OutcomeKind::committed, id, "", {}, {{each, "committed", {}}}};
-      }
-      if (fate && *fate == Fate::rolled_back) continue;
-      return {OutcomeKind::in_doubt,
-              id,
-              "resource '" + name + "' cannot say now whether it committed",
-              fate ? Reply::ok() : fate.failure(),
-              {}};
+/// `log` is read while another process writes it: a decision that was read may not be on disk yet, and then a power
+/// loss would undo it. A branch that is committed proves that it was.
+Outcome Engine::judge_unproven(const TransactionId& id, const DecisionLog& log) {
+  if (log.recovered(id)) return {OutcomeKind::committed, id, "", {}, {}};
+  const auto decision = log.find(id);
+  if (!decision) {
+    return {
+        OutcomeKind::in_doubt, id, "the process that holds its log is alive, and no decision is left there", {}, {}};
+  }
+  std::vector<BranchOutcome> branches;
+  bool proven = false;
+  for (const DecidedBranch& branch : decision->branches) {
+    bool committed = false;
+    for (const auto& [name, entry] : resources_) {
+      if (name != branch.resource && std::ranges::count(entry->formerly, branch.resource) == 0) continue;
+      const Result<Fate> fate = entry->manager->fate(Xid::of(id, branch.resource), branch.evidence);
+      committed = fate && *fate == Fate::committed;
+      break;
     }
+    proven = proven || committed;
+    branches.push_back({branch.resource, committed ? "committed" : "pending", {}});
+  }
+  if (proven) return {OutcomeKind::committed, id, "", {}, std::move(branches)};
+  return {OutcomeKind::in_doubt,
+          id,
+          "its decision was read while another process may still be writing it",
+          {},
+          std::move(branches)};
+}
+
+Outcome Engine::ask_witnesses(const TransactionId& id, const DecisionLog& log) {
+  const auto unknown = [&](const std::string& name, const std::string& why, const Reply& reply) {
+    return Outcome(OutcomeKind::in_doubt, id, "resource '" + name + "' " + why, reply, {});
+  };
+  // Undecided by a process that is gone: rolled back, unless it was a one-phase commit, which only its database knows,
+  // and that can be any database the log ever knew.
+  for (const LoggedResource& logged : log.resources()) {
+    ResourceEntry* entry = nullptr;
+    for (const auto& [name, each] : resources_) {
+      if (name == logged.name || std::ranges::count(each->formerly, logged.name) != 0) entry = each.get();
+    }
+    if (entry == nullptr) return unknown(logged.name, "may have committed it, and is not configured here", {});
+    const Result<Probe> probe = entry->manager->probe();
+    if (!probe) return unknown(logged.name, "cannot say now whether it committed", probe.failure());
+    if (probe->identity != logged.identity) return unknown(logged.name, "is another database than it was", {});
+    const Result<Fate> fate = entry->manager->settle(Xid::of(id, logged.name));
+    if (fate && *fate == Fate::committed) {
+      return {OutcomeKind::committed, id, "", {}, {{logged.name, "committed", {}}}};
+    }
+    if (fate && *fate == Fate::rolled_back) continue;
+    return unknown(logged.name, "cannot say now whether it committed", fate ? Reply::ok() : fate.failure());
   }
   return {OutcomeKind::rolled_back, id, "its process ended before a decision", {}, {}};
 }

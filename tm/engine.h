@@ -34,7 +34,7 @@ struct ResourceEntry {
   std::vector<std::string> formerly;
   std::mutex admission;
   std::optional<Capabilities> admitted;  ///< set once its identity was checked against the log and the others
-  std::optional<Identity> identity;
+  std::optional<Identity> identity;      ///< guarded by Engine::identities_
 };
 
 /// One branch of an open transaction.
@@ -82,6 +82,8 @@ class Engine {
   DecisionLog& log() { return slot_->log(); }
   Observer& observer() { return *observer_; }
   boost::asio::thread_pool& executor() { return *executor_; }
+  /// For verbs that wait for no other transaction: what they set free, a verb on executor() may be waiting for.
+  boost::asio::thread_pool& finisher() { return *finisher_; }
 
  private:
   Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
@@ -95,7 +97,8 @@ class Engine {
   void release_clean(const RecoveryReport& report);
   void settle_one_phase();
   Outcome judge(const TransactionId& id, const DecisionLog& log, bool process_lives);
-  Outcome ask_witnesses(const TransactionId& id);
+  Outcome judge_unproven(const TransactionId& id, const DecisionLog& log);
+  Outcome ask_witnesses(const TransactionId& id, const DecisionLog& log);
 
   const ForkGuard process_;
   std::shared_ptr<Observer> observer_;
@@ -103,10 +106,12 @@ class Engine {
   std::unique_ptr<Slot> slot_;
   Incarnation incarnation_{};
   std::map<std::string, std::unique_ptr<ResourceEntry>, std::less<>> resources_;
+  std::mutex identities_;
   std::unique_ptr<LiveTable> live_;
   std::unique_ptr<WitnessSweeper> sweeper_;
   std::unique_ptr<Recoverer> recoverer_;
   std::unique_ptr<boost::asio::thread_pool> executor_;
+  std::unique_ptr<boost::asio::thread_pool> finisher_;
 
   // The recovery thread's own.
   std::vector<std::unique_ptr<Slot>> adopted_;
