@@ -69,9 +69,10 @@ Exit forget(const Context& context, const ForgetOptions& options, Terminal& term
   DecisionLog& deciding = hold.slot->log();
   deciding.note_person(named.transaction, "", what.substr(0, log::PersonNote::max_what));
   deciding.finish(named.transaction);
-  deciding.flush();
-  if (const auto why = deciding.poisoned()) {
-    throw Stop(Exit::log_damaged, "the log could not be written: " + *why, "mend the disk, then run this again");
+  if (!deciding.flush()) {
+    throw Stop(Exit::log_damaged,
+               "the log could not be written: " + deciding.poisoned().value_or("there is no room on its disk"),
+               "mend the disk, then run this again");
   }
   terminal.line(terminal.styled(Style::good, "forgotten  ") + named.transaction.text());
   return Exit::done;
