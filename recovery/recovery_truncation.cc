@@ -49,7 +49,8 @@ void RecoveryPass::finish_decisions() {
     }
     // The witness outlives the decision: were it forgotten first, a crash here would leave a decision in the log that
     // nothing could settle any more. Left behind, it costs a row.
-    if (!durable) continue;
+    // Of a copied log the original may hold the same decisions, and still need the witnesses.
+    if (!durable || log.hand->log->moved()) continue;
     for (auto& [site, xids] : witnesses) {
       if (site != nullptr && !site->failure) static_cast<void>(site->manager().forget(xids));
     }

@@ -138,12 +138,10 @@ class DatabaseCrash : public ::testing::TestWithParam<Server> {
 const std::vector<std::string> shapes = {"all", "no", "ledger", "shop"};
 
 TEST_P(DatabaseCrash, postgres_killed_at_any_effect_breaks_no_promise) {
-  if (GetParam() == Server::mysql && !long_run()) GTEST_SKIP() << "with ASSENT_LONG=1";
   kill_under(cases(shapes), {Server::postgres});
 }
 
 TEST_P(DatabaseCrash, the_other_server_killed_at_any_effect_breaks_no_promise) {
-  if (GetParam() == Server::mysql && !long_run()) GTEST_SKIP() << "with ASSENT_LONG=1";
   kill_under(cases(shapes), {GetParam()});
 }
 

@@ -174,6 +174,24 @@ TEST_F(Settling, rule_5_keeps_the_witness_when_the_log_could_not_be_written) {
   EXPECT_EQ(ledger->count(Verb::forget), 0U);
 }
 
+TEST_F(Settling, rule_5_keeps_the_witnesses_while_a_full_disk_keeps_the_end_out_of_the_log) {
+  log.decide(old_transaction(1), {"ledger", "shop"});
+  prepare_everywhere(old_transaction(1));
+  log.disk_full = true;
+  pass();
+  EXPECT_TRUE(ledger->prepared().empty());
+  EXPECT_EQ(ledger->count(Verb::forget), 0U);
+}
+
+TEST_F(Settling, rule_2_leaves_the_witnesses_of_a_copied_log_to_the_original) {
+  log.decide(old_transaction(1), {"ledger", "shop"});
+  prepare_everywhere(old_transaction(1));
+  log.is_moved = true;
+  pass();
+  EXPECT_TRUE(ledger->prepared().empty()) << "what the copy records as decided is finished";
+  EXPECT_EQ(ledger->count(Verb::forget), 0U);
+}
+
 TEST_F(Settling, rule_5_shows_a_branch_that_reappears_as_resurrected) {
   log.decide(old_transaction(1), {"ledger", "shop"});
   prepare_everywhere(old_transaction(1));
