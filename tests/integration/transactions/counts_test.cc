@@ -138,7 +138,7 @@ struct Null {
   static bool owns(const ResourceManager&) { return true; }
 };
 
-TEST(GroupCommit, sixty_four_committers_share_syncs_and_all_that_was_acknowledged_is_read_back) {
+TEST(GroupCommit, sixty_four_committers_make_at_least_sixteen_decisions_a_sync) {
   std::string pattern = (std::filesystem::temp_directory_path() / "assent-group-XXXXXX").string();
   const std::string directory = mkdtemp(pattern.data());
   Config config;
