@@ -1,13 +1,6 @@
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
-#include <thread>
-#include <vector>
-
-#include "assent/adapters/scripted/null_resource.h"
 
 #include "assent/tests/integration/transactions/world.h"
 
@@ -128,56 +121,6 @@ TEST_F(Counts, a_branch_declared_read_only_costs_no_forced_write_in_its_database
   });
   EXPECT_NEAR(in_postgres.postgres, 0, transactions / 100);
   EXPECT_NEAR(in_postgres.mariadb, transactions, transactions / 100);
-}
-
-struct Null {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "null";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
-};
-
-TEST(GroupCommit, sixty_four_committers_make_at_least_sixteen_decisions_a_sync) {
-  std::string pattern = (std::filesystem::temp_directory_path() / "assent-group-XXXXXX").string();
-  const std::string directory = mkdtemp(pattern.data());
-  Config config;
-  config.node = "group";
-  config.log_directory = directory;
-  config.threads = 64;
-  for (const char* name : {"a", "b"}) {
-    ResourceSpec spec;
-    spec.name = name;
-    spec.url = ResourceUrl::parse(std::string("null://") + name + "/");
-    config.resources.push_back(spec);
-  }
-  Registry registry;
-  registry.add("null", [](const ResourceSpec& spec) { return std::make_shared<NullResource>(spec.name); });
-  std::atomic<long> committed{0};
-  DecisionLog::Counters counters;
-  {
-    auto tm = TransactionManager::open(config, registry);
-    const auto a = tm.resource<Null>("a");
-    const auto b = tm.resource<Null>("b");
-    std::vector<std::thread> clients;
-    for (int client = 0; client < 64; ++client) {
-      clients.emplace_back([&] {
-        for (int i = 0; i < 500; ++i) {
-          const Outcome outcome = tm.run([&](Transaction& tx) {
-            tx.on(a, [](Branch&) {});
-            tx.on(b, [](Branch&) {});
-          });
-          if (outcome.committed()) ++committed;
-        }
-      });
-    }
-    for (auto& client : clients) client.join();
-    counters = tm.log_counters();
-  }
-  std::filesystem::remove_all(directory);
-  EXPECT_EQ(committed, 64 * 500);
-  EXPECT_EQ(counters.decisions, 64U * 500U);
-  EXPECT_GE(counters.decisions / counters.syncs, 16U) << counters.syncs << " syncs";
 }
 
 }  // namespace
