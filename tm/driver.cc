@@ -54,10 +54,13 @@ bool Driver::deadline_passed() const {
 }
 
 void Driver::execute(const Effects& effects) {
+  std::vector<const Effect*> at_once;
   const Effect* mine = nullptr;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
       over_ = true;
+    } else if (answers_at_once(effect)) {
+      at_once.push_back(&effect);
     } else if (mine == nullptr) {
       mine = &effect;
     } else {
@@ -66,7 +69,13 @@ void Driver::execute(const Effects& effects) {
       boost::asio::post(pool, [this, effect] { post(perform(effect)); });
     }
   }
+  for (const Effect* each : at_once) post(perform(*each));
   if (mine != nullptr) post(perform(*mine));
+}
+
+bool Driver::answers_at_once(const Effect& effect) const {
+  if (std::holds_alternative<Force>(effect)) return false;
+  return state_.branches[branch_of(effect)].resource->admitted->answers_at_once;
 }
 
 template <class Verb>

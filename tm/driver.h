@@ -13,7 +13,8 @@
 namespace assent::detail {
 
 /// Executes the effects of one transaction's state machine: the first branch's verbs in the caller's thread, the others
-/// on the executor, so that a phase costs the slowest branch, not the sum.
+/// on the executor, so that a phase costs the slowest branch, not the sum. A resource that answers at once costs no
+/// hand-over.
 class Driver {
  public:
   Driver(Engine& engine, TransactionState& state);
@@ -28,6 +29,7 @@ class Driver {
 
  private:
   void execute(const two_phase::Effects& effects);
+  bool answers_at_once(const two_phase::Effect& effect) const;
   /// Executes one effect, and tells the observer before and after.
   two_phase::Event perform(const two_phase::Effect& effect);
   template <class Verb>

@@ -21,6 +21,7 @@ struct Capabilities {
   bool any_session_finishes_prepared = false;  ///< also while the session that prepared is still connected
   bool session_bound_to_thread = false;
   bool settles_one_phase = false;  ///< settle() works (Assent's witness table is there)
+  bool answers_at_once = false;    ///< no verb waits for network, disk or lock: never worth another thread
 };
 
 /// What a resource says of itself when it is reached.

@@ -32,7 +32,8 @@ Result<Probe> NullResource::probe() {
                                 .prepared_survives_disconnect = true,
                                 .any_session_finishes_prepared = true,
                                 .session_bound_to_thread = false,
-                                .settles_one_phase = true},
+                                .settles_one_phase = true,
+                                .answers_at_once = true},
                .product = "Null"};
 }
 
