@@ -1,14 +1,9 @@
 #include "assent/recovery/decision_log.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <random>
 #include <utility>
 
 #include "assent/recovery/log_reader.h"
@@ -16,6 +11,7 @@
 #include "assent/recovery/log_state.h"
 #include "assent/xa/error.h"
 #include "assent/xa/fork_guard.h"
+#include "assent/xa/machine.h"
 
 // Invariants
 //   1. One thread at a time leads: it alone writes, makes segments and removes them (busy_).
@@ -36,16 +32,6 @@
 namespace assent {
 namespace {
 
-std::uint64_t system_random() {
-  static thread_local std::random_device device;
-  return static_cast<std::uint64_t>(device()) << 32 | device();
-}
-
-std::int64_t system_now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 [[noreturn]] void refuse_environment(const std::string& what, std::error_code error) {
   std::string hint = "check the disk and the system's log";
   if (error == std::errc::no_space_on_device || error == std::error_code(EDQUOT, std::generic_category())) {
@@ -60,8 +46,8 @@ class SegmentedLog final : public DecisionLog {
  public:
   SegmentedLog(FileSystem& files, std::string directory, LogOptions options)
       : files_(files), directory_(std::move(directory)), options_(std::move(options)) {
-    if (!options_.random) options_.random = system_random;
-    if (!options_.now_ms) options_.now_ms = system_now_ms;
+    if (!options_.random) options_.random = random_bits;
+    if (!options_.now_ms) options_.now_ms = unix_now_ms;
     // A segment's place in a file is counted in bytes of 64 bits, its blocks in memory at once: keep both small.
     options_.segment_bytes = std::min<std::size_t>(options_.segment_bytes, log::max_segment_bytes);
     incarnation_ = Incarnation{options_.random()};
@@ -123,11 +109,11 @@ class SegmentedLog final : public DecisionLog {
   struct Waiter {
     log::Record* record = nullptr;
     const std::string& bytes;
-    std::condition_variable turn;
+    Condition turn;
     bool done = false;
     Forced forced = Forced::refused;
   };
-  using Lock = std::unique_lock<std::mutex>;
+  using Lock = std::unique_lock<Mutex>;
 
   /// In a child the parent's mutex may be taken for ever, and what it guards is the parent's.
   Lock enter() const {
@@ -170,7 +156,7 @@ class SegmentedLog final : public DecisionLog {
   std::vector<std::uint64_t> superseded_;  // segments that are still to be removed
   std::size_t make_spare_below_ = 0;       // bytes of room
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   bool busy_ = false;
   bool begun_ = false;
   std::deque<Waiter*> queue_;
@@ -270,7 +256,7 @@ Incarnation SegmentedLog::begin_incarnation() {
     }
   }
   log::Begun begun;
-  begun.incarnation = {incarnation_, options_.now_ms(), ::getpid(), 0, 0, true};
+  begun.incarnation = {incarnation_, options_.now_ms(), process_id(), 0, 0, true};
   begun.opened_under = opened_under_;
   force_record(std::move(begun), "the new incarnation");
   return incarnation_;
@@ -297,8 +283,7 @@ Forced SegmentedLog::force(const Decision& decision) {
     throw Error(ErrorCode::misuse, "the decision " + decision.id.text() + " cannot be logged: " + why,
                 "keep to the bounds of Decision and Branch::max_evidence");
   }
-  thread_local std::string bytes;
-  bytes.clear();
+  std::string bytes;
   log::append(bytes, record);
   return submit(&record, bytes);
 }

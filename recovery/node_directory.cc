@@ -2,12 +2,12 @@
 
 #include <charconv>
 #include <cstdio>
-#include <random>
 #include <string_view>
 #include <utility>
 
 #include "assent/recovery/log_reader.h"
 #include "assent/xa/error.h"
+#include "assent/xa/machine.h"
 
 namespace assent {
 namespace {
@@ -132,8 +132,7 @@ std::optional<std::string> LocalNodeDirectory::read_node() const {
 }
 
 void LocalNodeDirectory::write_node() {
-  std::random_device random;
-  const std::string fresh = node_path() + ".new-" + std::to_string(random()) + std::to_string(random());
+  const std::string fresh = node_path() + ".new-" + std::to_string(random_bits());
   auto file = files_.open(fresh, FileSystem::Open::create_new);
   if (!file) refuse("cannot write in the node directory " + path_, file.error);
   std::error_code error = file.value->write(0, std::string(node_head) + node_ + '\n').error;

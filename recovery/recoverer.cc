@@ -1,6 +1,5 @@
 #include "assent/recovery/recoverer.h"
 
-#include <thread>
 #include <utility>
 
 #include "assent/recovery/recovery_pass.h"
@@ -10,7 +9,7 @@ namespace {
 
 void run_on_threads(std::vector<std::function<void()>> tasks) {
   if (tasks.empty()) return;
-  std::vector<std::jthread> threads;
+  std::vector<Thread> threads;
   for (std::size_t i = 1; i < tasks.size(); ++i) threads.emplace_back(std::move(tasks[i]));
   tasks.front()();
 }

@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,6 +15,7 @@
 #include "assent/recovery/live_transactions.h"
 #include "assent/recovery/node_directory.h"
 #include "assent/recovery/recovery_report.h"
+#include "assent/xa/machine.h"
 #include "assent/xa/resource_manager.h"
 
 namespace assent {
@@ -86,7 +86,7 @@ class Recoverer {
   const std::vector<RecoverableResource> resources_;
   const Options options_;
 
-  std::mutex one_pass_;  // guards what follows
+  Mutex one_pass_;  // guards what follows
   std::map<std::string, Backoff> backoff_;
   /// Branches of unfinished decisions that gave positive evidence in an earlier pass of this process.
   std::map<TransactionId, std::set<std::string>> settled_;

@@ -26,6 +26,7 @@ struct Config {
   std::string log_directory;
   std::chrono::milliseconds recovery_interval{1000};
   std::size_t threads = 16;
+  std::size_t log_segment_bytes = 4 << 20;  ///< of one file of the log; two of them at most, in the ordinary run
   std::vector<ResourceSpec> resources;
 };
 

@@ -1,7 +1,5 @@
 #include "assent/tm/driver.h"
 
-#include <boost/asio/post.hpp>
-#include <chrono>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -50,7 +48,7 @@ void Driver::run(bool commit) {
 }
 
 bool Driver::deadline_passed() const {
-  return state_.deadline.has_value() && std::chrono::steady_clock::now() >= *state_.deadline;
+  return state_.deadline.has_value() && steady_now() >= *state_.deadline;
 }
 
 void Driver::execute(const Effects& effects) {
@@ -66,7 +64,7 @@ void Driver::execute(const Effects& effects) {
     } else {
       // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
       auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
-      boost::asio::post(pool, [this, effect] { post(perform(effect)); });
+      pool.post([this, effect] { post(perform(effect)); });
     }
   }
   for (const Effect* each : at_once) post(perform(*each));
@@ -124,9 +122,7 @@ ForceResult Driver::force() {
   Decision decision;
   decision.id = state_.id;
   decision.label = state_.label;
-  decision.decided_at_ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-          .count();
+  decision.decided_at_ms = unix_now_ms();
   for (BranchIndex i = 0; i < state_.branches.size(); ++i) {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
     decision.branches.push_back({state_.branches[i].resource->manager->name(), evidence_[i]});

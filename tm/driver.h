@@ -1,14 +1,13 @@
 #pragma once
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "assent/tm/engine.h"
 #include "assent/tm/protocol/two_phase.h"
+#include "assent/xa/machine.h"
 
 namespace assent::detail {
 
@@ -45,8 +44,8 @@ class Driver {
   std::vector<std::string> evidence_;
   bool decided_ = false;
   bool over_ = false;
-  std::mutex mutex_;
-  std::condition_variable arrived_;
+  Mutex mutex_;
+  Condition arrived_;
   std::deque<two_phase::Event> inbox_;
 };
 

@@ -1,7 +1,6 @@
 #include "assent/tm/engine.h"
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "assent/recovery/log_view.h"
@@ -10,8 +9,6 @@
 
 namespace assent::detail {
 namespace {
-
-using std::chrono::steady_clock;
 
 /// A slot that nobody holds is examined again after so many passes, whether or not anything was seen of it.
 constexpr std::uint64_t examine_again = 60;
@@ -67,15 +64,16 @@ Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<O
                   "give every resource a name of its own");
     }
   }
-  directory_ = NodeDirectory::open(FileSystem::real(), config.log_directory, config.node);
+  directory_ = NodeDirectory::open(FileSystem::real(), config.log_directory, config.node,
+                                   {.segment_bytes = config.log_segment_bytes, .random = {}, .now_ms = {}});
   slot_ = directory_->claim();
   incarnation_ = slot_->log().begin_incarnation();
   live_ = std::make_unique<LiveTable>(slot_->log(), incarnation_, *observer_);
   sweeper_ = std::make_unique<WitnessSweeper>(slot_->log());
   recoverer_ = std::make_unique<Recoverer>(std::move(recoverable));
-  executor_ = std::make_unique<boost::asio::thread_pool>(config.threads);
-  finisher_ = std::make_unique<boost::asio::thread_pool>(config.threads);
-  recovery_thread_ = std::thread([this] { recovery_loop(); });
+  executor_ = std::make_unique<WorkerPool>(config.threads);
+  finisher_ = std::make_unique<WorkerPool>(config.threads);
+  recovery_thread_ = Thread([this] { recovery_loop(); });
 }
 
 Engine::~Engine() {
@@ -109,7 +107,7 @@ std::unique_ptr<TransactionState> Engine::begin(std::optional<std::chrono::milli
                 "mend the disk, then open the transaction manager again; what is in doubt is settled then");
   }
   auto state = std::make_unique<TransactionState>();
-  if (deadline) state->deadline = steady_clock::now() + *deadline;
+  if (deadline) state->deadline = steady_now() + *deadline;
   state->label = label;
   state->id = live_->begin();
   return state;
@@ -203,7 +201,7 @@ Outcome Engine::complete(TransactionState& state, bool commit) {
   }
   // Sessions of unfinished branches are closed here, so that recovery may take the branches over.
   state.branches.clear();
-  if (sweep) boost::asio::post(*executor_, [this] { sweeper_->sweep(false); });
+  if (sweep) executor_->post([this] { sweeper_->sweep(false); });
   if (unfinished) want_pass();
   if (outcome.kind() == OutcomeKind::in_doubt) observer_->in_doubt(outcome);
   if (outcome.kind() == OutcomeKind::heuristic) observer_->heuristic(outcome);
@@ -258,9 +256,8 @@ RecoveryReport Engine::recovery_pass(bool ask_all_now) {
   adopt_orphans(last_report_);
   std::vector<LogInHand> logs{{&log(), incarnation_, live_.get()}};
   for (const auto& slot : adopted_) logs.push_back({&slot->log(), std::nullopt, nullptr});
-  RecoveryReport report =
-      recoverer_->pass(logs, directory_->slots(),
-                       {.now = steady_clock::now(), .dry_run = false, .ask_all_now = ask_all_now, .only = {}});
+  RecoveryReport report = recoverer_->pass(
+      logs, directory_->slots(), {.now = steady_now(), .dry_run = false, .ask_all_now = ask_all_now, .only = {}});
   for (const BranchReport& branch : report.branches) {
     if (branch.transaction && branch.needs_person()) {
       observer_->needs_person(*branch.transaction, branch.resource, std::string(branch.resolution.text));

@@ -1,18 +1,14 @@
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "assent/recovery/live_transactions.h"
@@ -23,7 +19,9 @@
 #include "assent/tm/observer.h"
 #include "assent/tm/outcome.h"
 #include "assent/tm/witness_sweeper.h"
+#include "assent/tm/worker_pool.h"
 #include "assent/xa/fork_guard.h"
+#include "assent/xa/machine.h"
 #include "assent/xa/registry.h"
 
 namespace assent::detail {
@@ -32,7 +30,7 @@ namespace assent::detail {
 struct ResourceEntry {
   std::shared_ptr<ResourceManager> manager;
   std::vector<std::string> formerly;
-  std::mutex admission;
+  Mutex admission;
   std::optional<Capabilities> admitted;  ///< set once its identity was checked against the log and the others
   std::optional<Identity> identity;      ///< guarded by Engine::identities_
 };
@@ -48,7 +46,7 @@ struct TransactionState {
   TransactionId id;
   std::string label;
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  std::mutex mutex;  ///< of what follows; branches' addresses stay
+  Mutex mutex;  ///< of what follows; branches' addresses stay
   std::deque<Enlisted> branches;
   bool over = false;
   bool rollback_only = false;
@@ -81,9 +79,9 @@ class Engine {
 
   DecisionLog& log() { return slot_->log(); }
   Observer& observer() { return *observer_; }
-  boost::asio::thread_pool& executor() { return *executor_; }
+  WorkerPool& executor() { return *executor_; }
   /// For verbs that wait for no other transaction: what they set free, a verb on executor() may be waiting for.
-  boost::asio::thread_pool& finisher() { return *finisher_; }
+  WorkerPool& finisher() { return *finisher_; }
 
  private:
   Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
@@ -106,12 +104,12 @@ class Engine {
   std::unique_ptr<Slot> slot_;
   Incarnation incarnation_{};
   std::map<std::string, std::unique_ptr<ResourceEntry>, std::less<>> resources_;
-  std::mutex identities_;
+  Mutex identities_;
   std::unique_ptr<LiveTable> live_;
   std::unique_ptr<WitnessSweeper> sweeper_;
   std::unique_ptr<Recoverer> recoverer_;
-  std::unique_ptr<boost::asio::thread_pool> executor_;
-  std::unique_ptr<boost::asio::thread_pool> finisher_;
+  std::unique_ptr<WorkerPool> executor_;
+  std::unique_ptr<WorkerPool> finisher_;
 
   // The recovery thread's own.
   std::vector<std::unique_ptr<Slot>> adopted_;
@@ -119,14 +117,14 @@ class Engine {
   std::uint64_t examined_passes_ = 0;
 
   const std::chrono::milliseconds recovery_interval_;
-  std::mutex recovery_mutex_;
-  std::condition_variable recovery_wake_;
+  Mutex recovery_mutex_;
+  Condition recovery_wake_;
   bool stopping_ = false;
   std::uint64_t passes_wanted_ = 0;
   std::uint64_t passes_begun_ = 0;
   std::uint64_t passes_done_ = 0;
   RecoveryReport last_report_;
-  std::thread recovery_thread_;
+  Thread recovery_thread_;
 };
 
 }  // namespace assent::detail

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "assent/recovery/live_transactions.h"
 #include "assent/tm/observer.h"
 #include "assent/tm/outcome.h"
+#include "assent/xa/machine.h"
 
 namespace assent::detail {
 
@@ -64,7 +64,7 @@ class LiveTable : public LiveTransactions {
   DecisionLog& log_;
   const Incarnation incarnation_;
   Observer& observer_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
   std::uint64_t next_ = 1;
   std::map<std::uint64_t, Outcome> outcomes_;

@@ -6,11 +6,10 @@
 
 #include "assent/recovery/decision.h"
 #include "assent/tm/engine.h"
+#include "assent/xa/machine.h"
 
 namespace assent {
 namespace {
-
-using std::chrono::steady_clock;
 
 ErrorCode error_code(const Reply& reply) {
   if (reply.code == Code::rb_timeout) return ErrorCode::too_late;
@@ -83,7 +82,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
       throw Error(ErrorCode::misuse, "transaction " + state_->id.text() + " is over", "begin another one");
     }
   }
-  if (state_->deadline && steady_clock::now() >= *state_->deadline) {
+  if (state_->deadline && steady_now() >= *state_->deadline) {
     throw_and_doom(ErrorCode::too_late, "the deadline of transaction " + state_->id.text() + " has passed",
                    "nothing was committed; begin again, with more time");
   }
@@ -118,7 +117,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     set_rollback_only(error.what());
     throw;
   }
-  const auto begun = steady_clock::now();
+  const auto begun = steady_now();
   Result<std::unique_ptr<Branch>> started =
       starter(Xid::of(state_->id, entry->manager->name()),
               {.deadline = state_->deadline, .isolation = options.isolation, .read_only = options.read_only});
@@ -131,7 +130,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     throw_and_doom(error_code(reply), "resource '" + manager->name() + "' opened no branch: " + describe(reply),
                    "nothing was committed; `assent doctor` tells what is wrong with " + manager->address());
   }
-  engine_->observer().branch_started(manager->name(), steady_clock::now() - begun);
+  engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
   state_->branches.push_back({entry, options.read_only, std::move(started).value()});
   return *state_->branches.back().branch;

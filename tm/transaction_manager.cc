@@ -4,6 +4,7 @@
 
 #include "assent/tm/engine.h"
 #include "assent/xa/error.h"
+#include "assent/xa/machine.h"
 
 namespace assent {
 
@@ -27,13 +28,12 @@ Transaction TransactionManager::begin(const TransactionOptions& options) {
 }
 
 Outcome TransactionManager::run_attempts(const RunOptions& options, const std::function<void(Transaction&)>& work) {
-  using std::chrono::steady_clock;
-  std::optional<steady_clock::time_point> deadline;
-  if (options.deadline) deadline = steady_clock::now() + *options.deadline;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  if (options.deadline) deadline = steady_now() + *options.deadline;
   for (unsigned attempt = 1;; ++attempt) {
     std::optional<std::chrono::milliseconds> left;
     if (deadline) {
-      left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - steady_clock::now());
+      left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - steady_now());
       if (*left < std::chrono::milliseconds(0)) left = std::chrono::milliseconds(0);
     }
     const bool last = attempt >= options.attempts || (left && attempt > 1 && left->count() == 0);

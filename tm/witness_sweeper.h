@@ -4,11 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "assent/recovery/decision_log.h"
+#include "assent/xa/machine.h"
 #include "assent/xa/resource_manager.h"
 
 namespace assent::detail {
@@ -36,7 +36,7 @@ class WitnessSweeper {
   };
 
   DecisionLog& log_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::map<std::string, Waiting> waiting_;
 };
 

@@ -117,7 +117,7 @@ TEST(House, a_client_library_is_seen_in_its_own_adapter_only) {
 }
 
 TEST(House, the_contract_stands_on_the_standard_library_alone) {
-  const std::set<std::string> posix = {"pthread.h"};  // fork_guard.cc: the standard has no fork
+  const std::set<std::string> posix = {"pthread.h", "unistd.h"};  // the standard has no fork and no process id
   for (const Include& include : includes()) {
     if (include.folder != "xa" || include.target.starts_with("assent/xa/")) continue;
     EXPECT_TRUE(include.target.find_first_of("./") == std::string::npos || posix.contains(include.target))
@@ -134,6 +134,24 @@ TEST(House, protocols_have_no_thread_clock_random_or_stream) {
     EXPECT_FALSE(forbidden.contains(include.target) || include.target.starts_with("boost/"))
         << include.file << " includes " << include.target;
   }
+}
+
+TEST(House, what_differs_from_run_to_run_comes_from_one_header) {
+  const std::regex own(R"(std::(mutex|shared_mutex|condition_variable|j?thread|this_thread|random_device|mt19937)\b|)"
+                       R"(_clock::now|\bthread_local\b|\bgetpid\b|\bpthread_)");
+  const std::set<std::string> system = {"recovery/file_system.cc"};  // the seam itself
+  std::size_t seen = 0;
+  for (const fs::path& path : sources()) {
+    const std::string relative = fs::relative(path, root).string();
+    if (!relative.starts_with("tm/") && !relative.starts_with("recovery/")) continue;
+    ++seen;
+    if (system.contains(relative)) continue;
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);) {
+      EXPECT_FALSE(std::regex_search(line, own)) << relative << ": " << line << "\n  take it from xa/machine.h";
+    }
+  }
+  EXPECT_GT(seen, 30U);
 }
 
 TEST(House, asio_appears_only_where_something_waits_or_talks) {
