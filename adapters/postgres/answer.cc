@@ -61,6 +61,15 @@ Reply failure_of(const Answer& answer) {
   return Reply::not_done(code_of(answer.sqlstate), answer.text + hint_for(answer.sqlstate));
 }
 
+Reply finish_reply(const Answer& answer) {
+  if (answer.ok()) return Reply::ok();
+  if (answer.unsent || answer.lost || answer.sqlstate.empty()) return failure_of(answer);
+  if (answer.sqlstate == "42704") return Reply::unknown(Code::not_found, answer.text);
+  // 55000: another session is finishing it at this moment.
+  const bool again = answer.sqlstate == "55000" || is_rollback(code_of(answer.sqlstate));
+  return Reply::not_done(again ? Code::retry : Code::resource_error, answer.text);
+}
+
 std::string one_line(std::string_view text) {
   std::string line;
   for (const char each : text) {

@@ -45,6 +45,10 @@ class Answer {
 /// is not: the server may have obeyed and been unable to say so.
 Reply failure_of(const Answer& answer);
 
+/// The reply to COMMIT PREPARED or ROLLBACK PREPARED. The branch outlives every error, so none is a rollback, though a
+/// late cancel request (57014) that ended the command alone looks like one.
+Reply finish_reply(const Answer& answer);
+
 /// The X/Open code for a SQLSTATE that ended a transaction.
 Code code_of(std::string_view sqlstate);
 

@@ -48,13 +48,6 @@ const char* isolation_text(Isolation isolation) {
   return "";
 }
 
-// A prepared branch outlives an error: a late cancel request (57014) that meets COMMIT or ROLLBACK PREPARED ends that
-// command only, and must not pass for a rollback.
-Reply still_prepared(Reply reply) {
-  if (is_rollback(reply.code)) reply.code = Code::retry;
-  return reply;
-}
-
 // Begins the text that a failing guard casts to a number: the shortest way to an error in plain SQL.
 constexpr std::string_view guard_word = "assent_guard:";
 
@@ -254,10 +247,7 @@ Reply OpenBranch::commit_one_phase() {
 
 Reply OpenBranch::commit() {
   if (auto refusal = refuse(state_ == State::prepared)) return *refusal;
-  const Answer answer = session().exec("COMMIT PREPARED " + text_literal(to_gid(xid_)));
-  if (answer.ok()) return finish(Reply::ok());
-  if (answer.sqlstate == "42704") return finish(Reply::unknown(Code::not_found, answer.text));
-  return finish(still_prepared(failure_of(answer)));
+  return finish(finish_reply(session().exec("COMMIT PREPARED " + text_literal(to_gid(xid_)))));
 }
 
 Reply OpenBranch::rollback() {
@@ -265,10 +255,7 @@ Reply OpenBranch::rollback() {
     return *refusal;
   }
   if (state_ == State::prepared) {
-    const Answer answer = session().exec("ROLLBACK PREPARED " + text_literal(to_gid(xid_)));
-    if (answer.ok()) return finish(Reply::ok());
-    if (answer.sqlstate == "42704") return finish(Reply::unknown(Code::not_found, answer.text));
-    return finish(still_prepared(failure_of(answer)));
+    return finish(finish_reply(session().exec("ROLLBACK PREPARED " + text_literal(to_gid(xid_)))));
   }
   close_native();
   if (session().transaction_status() == PQTRANS_IDLE) {

@@ -181,17 +181,7 @@ Reply Resource::finish(const char* verb, const Xid& xid) {
   if (auto refusal = refuse_xid(xid)) return *refusal;
   const std::string sql = std::string(verb) + ' ' + text_literal(to_gid(xid));
   // Asking twice is safe: the second answer is then not_found, which claims nothing.
-  return with_session(
-      [&](Session& session) {
-        const Answer answer = session.exec(sql);
-        if (answer.ok()) return Reply::ok();
-        if (answer.lost || answer.unsent) return failure_of(answer);
-        if (answer.sqlstate == "42704") return Reply::unknown(Code::not_found, answer.text);
-        // 55000: another session is finishing it at this moment.
-        if (answer.sqlstate == "55000") return Reply::not_done(Code::retry, answer.text);
-        return Reply::not_done(Code::resource_error, answer.text);
-      },
-      true);
+  return with_session([&](Session& session) { return finish_reply(session.exec(sql)); }, true);
 }
 
 Reply Resource::commit(const Xid& xid, const FinishOptions&) {

@@ -48,7 +48,7 @@ struct TcpProxy::Shared {
   std::mutex mutex;
   std::condition_variable struck_changed;
   std::string needle;
-  std::optional<Fault> fault;
+  std::optional<Meeting> meeting;
   bool struck = false;
 };
 
@@ -80,16 +80,16 @@ struct TcpProxy::Line {
     shared->struck_changed.notify_all();
   }
 
-  // The fault that these bytes of the client meet, if any.
-  std::optional<Fault> meets(std::string_view bytes) {
+  // What these bytes of the client meet, if anything.
+  std::optional<Meeting> meets(std::string_view bytes) {
     const std::lock_guard lock(shared->mutex);
-    if (!shared->fault) return std::nullopt;
+    if (!shared->meeting) return std::nullopt;
     window += bytes;
     if (window.find(shared->needle) == std::string::npos) {
       if (window.size() > shared->needle.size()) window.erase(0, window.size() - shared->needle.size());
       return std::nullopt;
     }
-    return std::exchange(shared->fault, std::nullopt);
+    return std::exchange(shared->meeting, std::nullopt);
   }
 
   void run() {
@@ -138,9 +138,13 @@ struct TcpProxy::Line {
       held += bytes;
       return true;
     }
-    const auto fault = meets(bytes);
-    if (!fault) return send_all(server, bytes);
-    switch (*fault) {
+    const auto meeting = meets(bytes);
+    if (!meeting) return send_all(server, bytes);
+    if (const auto* edit = std::get_if<Edit>(&*meeting)) {
+      strike();
+      return send_all(server, (*edit)(bytes));
+    }
+    switch (std::get<Fault>(*meeting)) {
       case Fault::lose_request:
         strike();
         return false;
@@ -220,9 +224,17 @@ void TcpProxy::accept_lines() {
 }
 
 void TcpProxy::on(std::string needle, Fault fault) {
+  expect(std::move(needle), fault);
+}
+
+void TcpProxy::on(std::string needle, Edit edit) {
+  expect(std::move(needle), std::move(edit));
+}
+
+void TcpProxy::expect(std::string needle, Meeting meeting) {
   const std::lock_guard lock(shared_->mutex);
   shared_->needle = std::move(needle);
-  shared_->fault = fault;
+  shared_->meeting = std::move(meeting);
   shared_->struck = false;
 }
 

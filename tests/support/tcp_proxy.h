@@ -3,11 +3,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <variant>
 
 namespace assent::testing {
 
@@ -20,6 +23,8 @@ class TcpProxy {
     lose_request,  ///< the server never sees the message; both sides are cut
     hold_request,  ///< the message waits here, even after the client has gone, until release()
   };
+
+  using Edit = std::function<std::string(std::string_view message)>;
 
   /// Throws std::system_error when it cannot listen.
   TcpProxy(std::string host, std::uint16_t port);
@@ -34,7 +39,9 @@ class TcpProxy {
 
   /// The next bytes of any client that contain `needle` meet `fault`, once.
   void on(std::string needle, Fault fault);
-  /// Blocks until the fault has struck: the answer or the request is lost, or the request is held.
+  /// The next bytes of any client that contain `needle` reach the server as `edit` makes them, once.
+  void on(std::string needle, Edit edit);
+  /// Blocks until the fault has struck: the answer or the request is lost, or the request is held or edited.
   void await_fault();
   /// Sends the held request on to the server and lets the line run again (or close, if the client has gone).
   void release();
@@ -47,6 +54,8 @@ class TcpProxy {
  private:
   struct Shared;
   struct Line;
+  using Meeting = std::variant<Fault, Edit>;
+  void expect(std::string needle, Meeting meeting);
   void accept_lines();
 
   const std::string host_;

@@ -43,6 +43,22 @@ TEST(PostgresReplies, an_idle_timeout_is_certain_though_the_session_ended) {
   EXPECT_EQ(reply_to("25P03", true).certainty, Certainty::not_done);
 }
 
+TEST(PostgresReplies, to_the_finishing_of_a_prepared_branch_are_never_a_rollback) {
+  const std::pair<const char*, Code> codes[] = {{"57014", Code::retry},          {"55P03", Code::retry},
+                                                {"40001", Code::retry},          {"55000", Code::retry},
+                                                {"42501", Code::resource_error}, {"0A000", Code::resource_error}};
+  for (const auto& [sqlstate, code] : codes) {
+    Answer answer;
+    answer.sqlstate = sqlstate;
+    EXPECT_EQ(finish_reply(answer).code, code) << sqlstate;
+    EXPECT_EQ(finish_reply(answer).certainty, Certainty::not_done) << sqlstate;
+  }
+  Answer unknown_gid;
+  unknown_gid.sqlstate = "42704";
+  EXPECT_EQ(finish_reply(unknown_gid).code, Code::not_found);
+  EXPECT_EQ(finish_reply(unknown_gid).certainty, Certainty::unknown);
+}
+
 TEST(PostgresReplies, what_was_not_sent_did_nothing) {
   Answer answer;
   answer.unsent = true;
