@@ -270,7 +270,7 @@ Reply OpenBranch::abandon(const Failure& why, const char* verb) {
   const bool victim = why.number == xaer_rmfail && why.text.find("ROLLBACK ONLY") != std::string::npos;
   const Answer rolled_back = session().run({text("XA ROLLBACK ")});
   const Code code = victim ? Code::rb_deadlock : code_of(why);
-  if (rolled_back.ok() || is_rollback(code_of(*rolled_back.failure))) {
+  if (rolled_back.ok() || tells_rollback(*rolled_back.failure)) {
     undone_ = true;
     over(session().run(clean_up()).ok());
     return Reply::not_done(code, why.describe() + "; rolled back");
@@ -280,10 +280,12 @@ Reply OpenBranch::abandon(const Failure& why, const char* verb) {
   if (borrowed_ && !session().lost()) static_cast<void>(session().run(clean_up()));
   over(false);
   if (gone) {
-    return Reply::not_done(Code::protocol_error,
-                           std::string(verb) + ": " + xid_.text() +
-                               " is no longer open on its session: the application itself ended it, or reconnected (" +
-                               why.describe() + ")");
+    return Reply::not_done(
+        Code::protocol_error,
+        std::string(verb) + ": " + xid_.text() +
+            " is no longer open on its session: the server or the application itself ended it, or it "
+            "reconnected (" +
+            why.describe() + ")");
   }
   return Reply::unknown(Code::resource_failed, std::string(verb) + ' ' + xid_.text() + ": " + why.describe() +
                                                    "; then rolling back: " + rolled_back.failure->describe());
@@ -335,12 +337,12 @@ Reply OpenBranch::commit_one_phase() {
     over(answer.ok());
     return Reply::ok();
   }
-  if (answer.completed + 1 == verbs && !answer.failure->lost && is_rollback(code_of(*answer.failure))) {
-    // The verb itself rolled back and forgot the branch (1402, 1613, 1614).
-    over(session().run(clean_up()).ok());
-    return refused(*answer.failure);
-  }
-  return abandon(*answer.failure, "commit_one_phase");
+  Reply reply = abandon(*answer.failure, "commit_one_phase");
+  // An error to the commit leaves open what became of it: a server that was just made read-only rolls back, one that
+  // failed between its binary log and its tables may not have, and the application may have committed by itself. Only a
+  // branch that was still there to be rolled back was not committed; of all others settle() knows.
+  if (!undone_) reply.certainty = Certainty::unknown;
+  return reply;
 }
 
 Reply OpenBranch::finish_prepared(const char* verb, bool commit) {
@@ -387,7 +389,7 @@ Reply OpenBranch::rollback() {
     over(answer.ok());
     return Reply::ok();
   }
-  if (answer.completed + 1 == verbs && !answer.failure->lost && is_rollback(code_of(*answer.failure))) {
+  if (answer.completed + 1 == verbs && tells_rollback(*answer.failure)) {
     over(session().run(clean_up()).ok());
     return Reply::ok();
   }

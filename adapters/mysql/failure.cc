@@ -29,6 +29,10 @@ bool loses_session(int number) {
   }
 }
 
+bool tells_rollback(const Failure& failure) {
+  return failure.number == xa_rbrollback || failure.number == xa_rbtimeout || failure.number == xa_rbdeadlock;
+}
+
 Code code_of(const Failure& failure) {
   if (failure.lost) return Code::resource_failed;
   switch (failure.number) {

@@ -44,6 +44,10 @@ struct Failure {
 /// True for errors after which nothing is known of the session or of the statement.
 bool loses_session(int number);
 
+/// The server's word that it rolled a branch back and forgot it. Other errors with a code rb_… are of one statement
+/// only.
+bool tells_rollback(const Failure& failure);
+
 /// The code of X/Open XA that says the same.
 Code code_of(const Failure& failure);
 

@@ -12,8 +12,35 @@ namespace {
 
 using assent::testing::TcpProxy;
 
+/// As an operator makes a server that is about to hand over to another.
+class ReadOnly {
+ public:
+  explicit ReadOnly(mysql::Session& admin) : admin_(admin) { EXPECT_TRUE(admin_.run({"SET GLOBAL read_only=1"}).ok()); }
+  ~ReadOnly() { end(); }
+  ReadOnly(const ReadOnly&) = delete;
+  ReadOnly& operator=(const ReadOnly&) = delete;
+  void end() const { EXPECT_TRUE(admin_.run({"SET GLOBAL read_only=0"}).ok()); }
+
+ private:
+  mysql::Session& admin_;
+};
+
 class Failures : public Server {
  protected:
+  std::unique_ptr<mysql::Session> admin_session() {
+    auto session = mysql::Session::open(mysql::Settings::from(spec_of(admin_url_)));
+    EXPECT_TRUE(session) << describe(session.failure());
+    return session ? std::move(session).value() : nullptr;
+  }
+  /// Asked until it is known: a session that is just ending holds its witness for a moment.
+  Fate settled(const Xid& id) {
+    while (true) {
+      const auto fate = shop_->settle(id);
+      if (fate) return *fate;
+      EXPECT_EQ(fate.failure().code, Code::retry) << describe(fate.failure());
+      if (fate.failure().code != Code::retry) return Fate::unknown;
+    }
+  }
   int thrown_by(Branch& branch, const std::string& text) {
     try {
       run(branch, text);
@@ -271,6 +298,51 @@ TEST_P(Failures, a_lost_request_for_a_one_phase_commit_is_settled_as_rolled_back
   EXPECT_EQ(*fate, Fate::rolled_back);
   EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
   EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_one_phase_commit_that_the_server_refused_and_undid_is_settled_as_rolled_back) {
+  const auto admin = admin_session();
+  const Xid id = xid();
+  auto branch = start(id);
+  write(*branch, 5);
+  const ReadOnly read_only(*admin);
+  const Reply reply = branch->commit_one_phase();
+  EXPECT_EQ(reply.certainty, Certainty::unknown) << describe(reply);
+  EXPECT_NE(reply.text.find("(error 1290)"), std::string::npos) << describe(reply);
+  EXPECT_FALSE(shop_->settle(id)) << "what cannot be written is not known yet";
+  read_only.end();
+  EXPECT_EQ(settled(id), Fate::rolled_back);
+  EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_one_phase_commit_that_waited_for_too_long_is_settled_as_rolled_back) {
+  const auto admin = admin_session();
+  const Xid id = xid();
+  auto branch = start(id);
+  write(*branch, 5);
+  run(*branch, "SET SESSION lock_wait_timeout=1");
+  ASSERT_TRUE(admin->run({"FLUSH TABLES WITH READ LOCK"}).ok());
+  const Reply reply = branch->commit_one_phase();
+  EXPECT_TRUE(admin->run({"UNLOCK TABLES"}).ok());
+  EXPECT_EQ(reply.certainty, Certainty::unknown) << describe(reply);
+  EXPECT_NE(reply.text.find("(error 1205)"), std::string::npos) << describe(reply);
+  EXPECT_EQ(settled(id), Fate::rolled_back);
+  EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_branch_that_the_application_itself_ended_is_settled_as_it_ended) {
+  for (const bool commit : {true, false}) {
+    const Xid id = xid();
+    auto branch = start(id);
+    write(*branch, 5);
+    run(*branch, "XA END " + mysql::xid_literal(id));
+    run(*branch,
+        commit ? "XA COMMIT " + mysql::xid_literal(id) + " ONE PHASE" : "XA ROLLBACK " + mysql::xid_literal(id));
+    const Reply reply = branch->commit_one_phase();
+    EXPECT_EQ(reply.certainty, Certainty::unknown) << describe(reply);
+    EXPECT_EQ(shop_->settle(id).value(), commit ? Fate::committed : Fate::rolled_back);
+  }
+  EXPECT_EQ(v(1), 5);
 }
 
 TEST_P(Failures, a_one_phase_commit_held_in_the_network_cannot_be_settled_and_then_commit) {
