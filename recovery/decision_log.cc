@@ -76,6 +76,11 @@ class SegmentedLog final : public DecisionLog {
     return state_.is_over(id);
   }
   bool flush() override;
+  void forget(const TransactionId& id) override;
+  bool forgotten(const TransactionId& id) const override {
+    const auto lock = enter();
+    return state_.forgotten(id);
+  }
 
   bool recovered(const TransactionId& id) const override {
     const auto lock = enter();
@@ -125,7 +130,7 @@ class SegmentedLog final : public DecisionLog {
   }
 
   Forced submit(log::Record* record, const std::string& bytes);
-  void force_record(log::Record record, const char* what);
+  void force_record(log::Record record, const std::string& what);
   void say_later(const log::Record& record);
 
   void lead(Lock& lock);
@@ -288,19 +293,19 @@ Forced SegmentedLog::force(const Decision& decision) {
   return submit(&record, bytes);
 }
 
-void SegmentedLog::force_record(log::Record record, const char* what) {
+void SegmentedLog::force_record(log::Record record, const std::string& what) {
   if (const std::string why = log::unfit(record); !why.empty()) {
-    throw Error(ErrorCode::misuse, std::string(what) + " cannot be logged: " + why, "keep to the bound");
+    throw Error(ErrorCode::misuse, what + " cannot be logged: " + why, "keep to the bound");
   }
   std::string bytes;
   log::append(bytes, record);
   if (submit(&record, bytes) == Forced::durable) return;
   const auto lock = enter();
   if (poisoned_) {
-    throw Error(ErrorCode::log_failed, std::string(what) + " was not forced to the log: " + *poisoned_,
+    throw Error(ErrorCode::log_failed, what + " was not forced to the log: " + *poisoned_,
                 "mend the disk, then open the log again");
   }
-  throw Error(ErrorCode::environment, std::string(what) + " was not forced to the log: " + refusal_,
+  throw Error(ErrorCode::environment, what + " was not forced to the log: " + refusal_,
               "make room on the disk; nothing is lost, and the log works again when there is room");
 }
 
@@ -322,6 +327,13 @@ void SegmentedLog::finish(const TransactionId& id) {
       id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
   state_.apply(record);
   if (!poisoned_) say_later(record);
+}
+
+void SegmentedLog::forget(const TransactionId& id) {
+  if (!find(id)) {
+    throw Error(ErrorCode::misuse, "the log has no unfinished decision of " + id.text(), "there is nothing to forget");
+  }
+  force_record(log::Forgotten{id}, "that " + id.text() + " is forgotten");
 }
 
 void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {

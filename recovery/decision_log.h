@@ -93,6 +93,11 @@ class DecisionLog {
   /// A commit that an earlier open decided and a later one finished: its application may never have learned of it, so
   /// the newest 1024 are remembered.
   virtual bool recovered(const TransactionId& id) const = 0;
+  /// A person gives up on an unfinished decision: the transaction is over, although not every branch gave positive
+  /// evidence. Forced. Throws Error, and then the decision is still there.
+  virtual void forget(const TransactionId& id) = 0;
+  /// forget() said so; the newest 1024 are remembered.
+  virtual bool forgotten(const TransactionId& id) const = 0;
   /// Writes and syncs all that finish() and raise_mark() said; without effect when there is nothing. True when all of
   /// it is durable; false when the disk is full or the log poisoned: what was said may be lost, so nothing may rely on
   /// it.

@@ -19,6 +19,7 @@ enum class Type : std::uint8_t {
   resource = 7,
   person = 8,
   recovered = 9,
+  forgotten = 10,
 };
 
 constexpr std::size_t id_bytes = 1 + 3 * 8;
@@ -39,7 +40,7 @@ Type type_of(const Record& record) {
                  [](const Over&) { return Type::over; }, [](const Begun&) { return Type::begun; },
                  [](const Moved&) { return Type::moved; }, [](const Adopted&) { return Type::adopted; },
                  [](const LoggedResource&) { return Type::resource; }, [](const PersonNote&) { return Type::person; },
-                 [](const Recovered&) { return Type::recovered; }},
+                 [](const Recovered&) { return Type::recovered; }, [](const Forgotten&) { return Type::forgotten; }},
       record);
 }
 
@@ -118,7 +119,8 @@ void append_contents(std::string& out, const Record& record) {
                           put_text(out, note.resource);
                           put_text(out, note.what);
                         },
-                        [&](const Recovered& recovered) { put_id(out, recovered.id); }},
+                        [&](const Recovered& recovered) { put_id(out, recovered.id); },
+                        [&](const Forgotten& forgotten) { put_id(out, forgotten.id); }},
              record);
 }
 
@@ -279,6 +281,9 @@ std::optional<Record> decode(std::uint8_t type, std::string_view contents) {
     case Type::recovered:
       if (const auto id = take_id(in)) record = Recovered{*id};
       break;
+    case Type::forgotten:
+      if (const auto id = take_id(in)) record = Forgotten{*id};
+      break;
   }
   if (!in.complete()) return std::nullopt;
   return record;
@@ -304,6 +309,8 @@ std::string_view name_of(const Record& record) {
       return "person";
     case Type::recovered:
       return "recovered";
+    case Type::forgotten:
+      return "forgotten";
   }
   return "unknown";
 }
@@ -340,7 +347,8 @@ std::string text_of(const Record& record) {
           [](const PersonNote& note) {
             return note.id.text() + '/' + note.resource + ", " + time_text(note.at_ms) + ": " + printable(note.what);
           },
-          [](const Recovered& recovered) { return recovered.id.text() + " committed by recovery"; }},
+          [](const Recovered& recovered) { return recovered.id.text() + " committed by recovery"; },
+          [](const Forgotten& forgotten) { return forgotten.id.text() + " given up by a person"; }},
       record);
 }
 

@@ -25,6 +25,11 @@ struct Recovered {
   TransactionId id;
 };
 
+/// A person gave up on the decision: the transaction is over, without evidence that every branch was committed.
+struct Forgotten {
+  TransactionId id;
+};
+
 /// The incarnation's transactions from `from` to before `to` are over: finished, or never decided and gone everywhere.
 struct Over {
   Incarnation incarnation{};
@@ -61,7 +66,8 @@ struct PersonNote {
   std::string what;
 };
 
-using Record = std::variant<Decision, Finished, Over, Begun, Moved, Adopted, LoggedResource, PersonNote, Recovered>;
+using Record =
+    std::variant<Decision, Finished, Over, Begun, Moved, Adopted, LoggedResource, PersonNote, Recovered, Forgotten>;
 
 constexpr std::size_t max_resource_name = Xid::max_part;
 constexpr std::size_t max_identity_part = 512;

@@ -5,6 +5,19 @@
 #include <utility>
 
 namespace assent::log {
+namespace {
+
+bool contains(const std::deque<TransactionId>& ids, const TransactionId& id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+void remember(std::deque<TransactionId>& newest, std::size_t bound, const TransactionId& id) {
+  if (contains(newest, id)) return;
+  if (newest.size() == bound) newest.pop_front();
+  newest.push_back(id);
+}
+
+}  // namespace
 
 std::vector<Begun>::const_iterator State::find(Incarnation incarnation) const {
   // From the end: it is nearly always the newest.
@@ -29,7 +42,11 @@ bool State::is_over(const TransactionId& id) const {
 }
 
 bool State::recovered(const TransactionId& id) const {
-  return std::find(recovered_.begin(), recovered_.end(), id) != recovered_.end();
+  return contains(recovered_, id);
+}
+
+bool State::forgotten(const TransactionId& id) const {
+  return contains(forgotten_, id);
 }
 
 std::uint64_t State::mark(Incarnation incarnation) const {
@@ -73,19 +90,23 @@ void State::add(const Over& over) {
   if (above.empty()) over_.erase(over.incarnation);
 }
 
+void State::end(const TransactionId& id) {
+  unfinished_.erase(id);
+  add({id.incarnation, id.sequence, id.sequence + 1});
+}
+
 void State::apply(Record record) {
   if (auto* decision = std::get_if<Decision>(&record)) {
     const TransactionId id = decision->id;
     unfinished_.insert_or_assign(id, std::move(*decision));
   } else if (const auto* finished = std::get_if<Finished>(&record)) {
-    unfinished_.erase(finished->id);
-    add({finished->id.incarnation, finished->id.sequence, finished->id.sequence + 1});
+    end(finished->id);
   } else if (const auto* again = std::get_if<Recovered>(&record)) {
-    unfinished_.erase(again->id);
-    add({again->id.incarnation, again->id.sequence, again->id.sequence + 1});
-    if (recovered(again->id)) return;
-    if (recovered_.size() == max_recovered) recovered_.pop_front();
-    recovered_.push_back(again->id);
+    end(again->id);
+    remember(recovered_, max_recovered, again->id);
+  } else if (const auto* given_up = std::get_if<Forgotten>(&record)) {
+    end(given_up->id);
+    remember(forgotten_, max_forgotten, given_up->id);
   } else if (const auto* over = std::get_if<Over>(&record)) {
     add(*over);
   } else if (auto* begun = std::get_if<Begun>(&record)) {

@@ -20,6 +20,8 @@ class State {
   static constexpr std::size_t max_resources = 1024;
   /// Newest commits kept that recovery finished.
   static constexpr std::size_t max_recovered = 1024;
+  /// Newest decisions kept that persons gave up on.
+  static constexpr std::size_t max_forgotten = 1024;
   /// Newest notes of persons kept.
   static constexpr std::size_t max_notes = 256;
 
@@ -38,6 +40,7 @@ class State {
     for (const auto& [name, resource] : resources_) sink(Record{resource});
     for (const PersonNote& note : notes_) sink(Record{note});
     for (const TransactionId& id : recovered_) sink(Record{Recovered{id}});
+    for (const TransactionId& id : forgotten_) sink(Record{Forgotten{id}});
     for (const auto& [id, decision] : unfinished_) sink(Record{decision});
   }
 
@@ -50,6 +53,8 @@ class State {
   bool is_over(const TransactionId& id) const;
   /// Recovery finished its commit, and it is among the newest of those.
   bool recovered(const TransactionId& id) const;
+  /// A person gave up on its decision, and it is among the newest of those.
+  bool forgotten(const TransactionId& id) const;
   /// Every one of them is.
   bool knows(const Over& over) const;
   std::uint64_t mark(Incarnation incarnation) const;
@@ -60,6 +65,7 @@ class State {
  private:
   std::vector<Begun>::const_iterator find(Incarnation incarnation) const;
   void add(const Over& over);
+  void end(const TransactionId& id);
 
   std::optional<Moved> moved_;
   std::vector<Begun> incarnations_;  // oldest first
@@ -69,6 +75,7 @@ class State {
   std::map<std::string, LoggedResource> resources_;
   std::vector<PersonNote> notes_;        // oldest first
   std::deque<TransactionId> recovered_;  // oldest first
+  std::deque<TransactionId> forgotten_;  // oldest first
   std::map<TransactionId, Decision> unfinished_;
 };
 

@@ -29,6 +29,8 @@ class LogView : public DecisionLog {
   void raise_mark(Incarnation, std::uint64_t) override {}
   bool is_over(const TransactionId& id) const override { return state_.is_over(id); }
   bool recovered(const TransactionId& id) const override { return state_.recovered(id); }
+  void forget(const TransactionId&) override { refuse(); }
+  bool forgotten(const TransactionId& id) const override { return state_.forgotten(id); }
   bool flush() override { return false; }
   std::map<TransactionId, Decision> unfinished() const override { return state_.unfinished(); }
   std::optional<Decision> find(const TransactionId& id) const override;

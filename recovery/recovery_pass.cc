@@ -323,7 +323,9 @@ void RecoveryPass::fill_log(Branch& branch) {
     report.lines.emplace_back("log: decided to commit, not finished");
   } else if (log.hand->log->is_over(id)) {
     evidence.log = LogSays::finished;
-    report.lines.emplace_back("log: finished; every branch gave positive evidence");
+    report.lines.emplace_back(log.hand->log->forgotten(id)
+                                  ? "log: decided to commit, and given up by a person (`assent forget`)"
+                                  : "log: finished; every branch gave positive evidence");
   } else {
     evidence.log = LogSays::nothing;
     report.lines.emplace_back("log: no decision");

@@ -39,6 +39,17 @@ Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommi
           std::move(branches)};
 }
 
+/// What the log remembers of a decided transaction that is over.
+std::optional<Outcome> remembered_end(const TransactionId& id, const DecisionLog& log) {
+  if (log.recovered(id)) return Outcome(OutcomeKind::committed, id, "", {}, {});
+  if (!log.forgotten(id)) return std::nullopt;
+  return Outcome(OutcomeKind::heuristic, id,
+                 "it was decided to commit, and a person gave it up (`assent forget`) though not every branch was "
+                 "proven committed; `assent explain " +
+                     id.text() + "` shows the note",
+                 {}, {});
+}
+
 }  // namespace
 
 std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapters,
@@ -346,7 +357,7 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
     for (const DecidedBranch& branch : decision->branches) branches.push_back({branch.resource, "pending", {}});
     return {OutcomeKind::committed, id, "", {}, std::move(branches)};
   }
-  if (log.recovered(id)) return {OutcomeKind::committed, id, "", {}, {}};
+  if (auto end = remembered_end(id, log)) return *std::move(end);
   if (log.is_over(id)) return {OutcomeKind::in_doubt, id, "it is over, too long ago to remember how", {}, {}};
   if (process_lives) {
     return {OutcomeKind::in_doubt, id, "the process that runs it is alive and has not decided", {}, {}};
@@ -360,7 +371,7 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
 /// `log` is read while another process writes it: a decision that was read may not be on disk yet, and then a power
 /// loss would undo it. A branch that is committed proves that it was.
 Outcome Engine::judge_unproven(const TransactionId& id, const DecisionLog& log) {
-  if (log.recovered(id)) return {OutcomeKind::committed, id, "", {}, {}};
+  if (auto end = remembered_end(id, log)) return *std::move(end);
   const auto decision = log.find(id);
   if (!decision) {
     return {

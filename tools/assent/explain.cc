@@ -42,6 +42,9 @@ std::string nothing_known(const Survey& survey, const TransactionId& id) {
   if (slot->log == nullptr) return "Its log cannot be read now.";
   for (const IncarnationRecord& each : slot->log->incarnations()) {
     if (each.incarnation != id.incarnation) continue;
+    if (slot->log->forgotten(id)) {
+      return "It was decided to commit, and a person made the log forget that. What its branches were then, they are.";
+    }
     if (slot->state.holder_pid) return "It is not in doubt: it is over, or running in a live process.";
     return "It is over: committed everywhere or rolled back everywhere. The log keeps no more of what is over.";
   }

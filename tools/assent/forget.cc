@@ -48,6 +48,14 @@ Exit forget(const Context& context, const ForgetOptions& options, Terminal& term
                "the log has no decision of " + named.transaction.text() + ", so there is nothing to forget",
                "`" + program + " explain " + named.transaction.text() + "` tells what is known");
   }
+  const auto proven_committed = [&](const DecidedBranch& decided) {
+    const BranchReport* branch = hold.branch(decided.resource);
+    return branch != nullptr && branch->done;
+  };
+  if (std::ranges::all_of(decision->branches, proven_committed)) {
+    throw Stop(Exit::refused, "every branch of " + named.transaction.text() + " is committed, so nothing is given up",
+               "`" + program + " resolve` takes the decision out of the log");
+  }
   std::string branches;
   for (const DecidedBranch& decided : decision->branches) {
     const BranchReport* branch = hold.branch(decided.resource);
@@ -68,12 +76,7 @@ Exit forget(const Context& context, const ForgetOptions& options, Terminal& term
   }
   DecisionLog& deciding = hold.slot->log();
   deciding.note_person(named.transaction, "", what.substr(0, log::PersonNote::max_what));
-  deciding.finish(named.transaction);
-  if (!deciding.flush()) {
-    throw Stop(Exit::log_damaged,
-               "the log could not be written: " + deciding.poisoned().value_or("there is no room on its disk"),
-               "mend the disk, then run this again");
-  }
+  deciding.forget(named.transaction);
   terminal.line(terminal.styled(Style::good, "forgotten  ") + named.transaction.text());
   return Exit::done;
 }

@@ -157,6 +157,7 @@ TEST(Force, against_the_decision_is_refused_unless_said_so_and_leaves_a_note) {
   Node node;
   node.crash_before("commit");
   const std::string id = node.only_transaction();
+  const std::string full_id = json::parse(node.run({"list", "--json"}).out).at("transactions").at(0).at("id");
   const Ran refused = node.run({"force", id + "/south", "rollback", "--yes"});
   EXPECT_EQ(refused.exit, 8);
   EXPECT_THAT(refused.err, HasSubstr("decision to COMMIT"));
@@ -178,6 +179,9 @@ TEST(Force, against_the_decision_is_refused_unless_said_so_and_leaves_a_note) {
   EXPECT_THAT(explained.out, AllOf(HasSubstr("By hand"), HasSubstr("forget")));
   EXPECT_EQ(node.run({"forget", id, "--yes"}).exit, 0);
   EXPECT_EQ(node.run({"list"}).exit, 0);
+  EXPECT_THAT(node.run({"log", "dump"}).out, AllOf(HasSubstr("given up by a person"), Not(HasSubstr("recovered"))));
+  EXPECT_THAT(node.run({"explain", full_id}).out, AllOf(HasSubstr("By hand"), HasSubstr("a person made the log forget"),
+                                                        Not(HasSubstr("committed every"))));
 }
 
 TEST(Force, with_the_decision_settles_one_branch_and_leaves_the_rest_to_resolve) {
@@ -203,6 +207,19 @@ TEST(Forget, is_refused_while_a_branch_is_still_prepared) {
   const Ran ran = node.run({"forget", node.only_transaction(), "--yes"});
   EXPECT_EQ(ran.exit, 8);
   EXPECT_THAT(ran.err, HasSubstr("still prepared"));
+  EXPECT_EQ(node.run({"resolve"}).exit, 0);
+}
+
+TEST(Forget, is_refused_of_what_is_committed_everywhere) {
+  Node node;
+  node.crash_before("commit");
+  const std::string id = node.only_transaction();
+  for (const char* branch : {"/north", "/south"}) {
+    ASSERT_EQ(node.run({"force", id + branch, "commit", "--yes"}).exit, 0);
+  }
+  const Ran ran = node.run({"forget", id, "--yes"});
+  EXPECT_EQ(ran.exit, 8) << ran.out;
+  EXPECT_THAT(ran.err, HasSubstr("nothing is given up"));
   EXPECT_EQ(node.run({"resolve"}).exit, 0);
 }
 

@@ -68,6 +68,8 @@ class MemoryLog : public DecisionLog {
     return over_.contains(transaction) || transaction.sequence < mark(transaction.incarnation);
   }
   bool recovered(const TransactionId&) const override { return false; }
+  void forget(const TransactionId&) override {}
+  bool forgotten(const TransactionId&) const override { return false; }
   void raise_mark(Incarnation incarnation, std::uint64_t to) override {
     history.push_back("mark " + std::to_string(to));
     for (auto& each : incarnations_) {

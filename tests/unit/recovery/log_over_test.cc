@@ -96,6 +96,37 @@ TEST_F(Over, what_is_over_survives_the_change_of_segments_although_one_transacti
   EXPECT_FALSE(log_->is_over(id(1)));
 }
 
+TEST_F(Over, what_a_person_gave_up_is_remembered_and_never_as_recovered) {
+  begin();
+  for (const std::uint64_t sequence : {1, 2}) decide(sequence);
+  kill(log_);
+  log_ = open();
+  log_->forget(id(1));
+  log_->finish(id(2));
+  log_->flush();
+  for (int opened = 0; opened < 3; ++opened) {
+    disk.crash();
+    log_.reset();
+    log_ = open();
+    EXPECT_TRUE(log_->unfinished().empty());
+    EXPECT_TRUE(log_->forgotten(id(1)));
+    EXPECT_FALSE(log_->recovered(id(1))) << "nobody knows that it committed everywhere";
+    EXPECT_TRUE(log_->is_over(id(1)));
+    EXPECT_FALSE(log_->forgotten(id(2)));
+    EXPECT_TRUE(log_->recovered(id(2)));
+  }
+  EXPECT_THROW(log_->forget(id(2)), Error) << "it is committed everywhere, and must not become anything else";
+}
+
+TEST_F(Over, what_cannot_be_written_is_not_forgotten) {
+  begin();
+  decide(1);
+  disk.fail_call(1);
+  EXPECT_THROW(log_->forget(id(1)), Error);
+  EXPECT_FALSE(log_->forgotten(id(1)));
+  EXPECT_TRUE(log_->find(id(1)).has_value());
+}
+
 TEST(OverIntervals, touch_overlap_and_nest_into_one) {
   log::State state;
   log::Begun begun;

@@ -73,6 +73,23 @@ TEST_F(EngineSlots, rule_9_the_slot_of_a_live_process_is_left_alone) {
   EXPECT_EQ(a_->count(Verb::finish_rollback, Xid::of(id, "a")), 0U);
 }
 
+TEST_F(EngineSlots, outcome_of_what_a_person_gave_up_is_heuristic_and_never_committed) {
+  auto leaving = std::make_unique<TransactionManager>(open());
+  const TransactionId id = leave_pending(*leaving);
+  leaving.reset();
+  node()->adopt(0)->log().forget(id);
+
+  const auto expect_heuristic = [&](TransactionManager& manager) {
+    const Outcome outcome = manager.outcome(id);
+    EXPECT_EQ(outcome.kind(), OutcomeKind::heuristic) << outcome.text();
+    EXPECT_THAT(outcome.reason(), HasSubstr("a person gave it up"));
+  };
+  auto next = open();
+  expect_heuristic(next);
+  auto beside = open();
+  expect_heuristic(beside);
+}
+
 TEST_F(EngineSlots, rule_8_a_renamed_resource_is_refused_until_it_says_what_it_was) {
   {
     auto manager = open();
