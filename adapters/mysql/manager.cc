@@ -11,15 +11,12 @@ namespace {
 constexpr std::size_t recovery_sessions = 4;
 constexpr const char* lock_wait_s = "2";
 
-Result<std::unique_ptr<Session>> open_for_recovery(const Settings& settings) {
-  auto session = Session::open(settings);
-  if (!session) return session;
-  // READ COMMITTED: looking for a row that is not there locks no gap. The waits of recovery are short and repeated.
-  const Answer answer = session.value()->run(
-      {"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-       std::string("SET SESSION innodb_lock_wait_timeout=") + lock_wait_s + ",lock_wait_timeout=" + lock_wait_s});
-  if (!answer.ok()) return refused(*answer.failure);
-  return session;
+// READ COMMITTED: looking for a row that is not there locks no gap. The waits of recovery are short and repeated.
+std::optional<Failure> set_for_recovery(Session& session) {
+  return session
+      .run({"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            std::string("SET SESSION innodb_lock_wait_timeout=") + lock_wait_s + ",lock_wait_timeout=" + lock_wait_s})
+      .failure;
 }
 
 Reply not_ours(const Xid& xid) {
@@ -33,19 +30,53 @@ Manager::Manager(const ResourceSpec& spec)
       witness_(settings_.schema),
       watchdog_([this](std::uint64_t id) {
         // Of its own: the pool may be exhausted by the very branch that is late.
-        const auto session = Session::open(settings_);
+        const auto session = connect();
         if (session) static_cast<void>(session.value()->run({"KILL QUERY " + std::to_string(id)}));
       }),
       pool_(
           {.max_sessions = spec.pool_size, .wait = std::chrono::milliseconds(spec.pool_wait_ms)},
-          [this] { return Session::open(settings_); }, [](Session& session) { return session.answers(); }),
+          [this] { return connect(); }, [](Session& session) { return session.answers(); }),
       recovery_(
           {.max_sessions = recovery_sessions, .wait = std::chrono::milliseconds(30000)},
-          [this] { return open_for_recovery(settings_); }, [](Session& session) { return session.answers(); }) {}
+          [this] { return connect_for_recovery(); }, [](Session& session) { return session.answers(); }) {}
 
 std::string Manager::evidence() const {
   const std::lock_guard lock(mutex_);
   return identity_.empty() ? "" : "my:" + identity_;
+}
+
+// Behind one address another server may answer tomorrow, or for the next connection: a failover, a balancer, a restored
+// copy. There recovery would find no branch and no witness, and take both for a rollback.
+std::optional<Reply> Manager::refuse_another_database(const std::string& id) {
+  const std::string found = "mysql:" + id;
+  const std::lock_guard lock(mutex_);
+  if (identity_.empty()) identity_ = found;
+  if (identity_ == found) return std::nullopt;
+  return Reply::not_done(Code::resource_error, "another database answers at " + settings_.address + ": it was " +
+                                                   identity_ + ", now it is " +
+                                                   (id.empty() ? "one without Assent's identity" : found) +
+                                                   "; point the URL to the first, or restart to be told what is left");
+}
+
+Result<std::unique_ptr<Session>> Manager::connect() {
+  auto session = Session::open(settings_);
+  if (!session) return session;
+  std::string id = session.value()->facts().identity();
+  if (id.empty() && evidence().empty()) {
+    // Assent's first session on this MariaDB: its identity is made now.
+    const Result<std::string> made = witness_.identity(*session.value());
+    if (!made) return made.failure();
+    id = *made;
+  }
+  if (const auto refusal = refuse_another_database(id)) return *refusal;
+  return session;
+}
+
+Result<std::unique_ptr<Session>> Manager::connect_for_recovery() {
+  auto session = connect();
+  if (!session) return session;
+  if (const auto failure = set_for_recovery(*session.value())) return refused(*failure);
+  return session;
 }
 
 Result<Manager::SessionPool::Lease> Manager::recovery_session() {
@@ -68,8 +99,10 @@ Result<Probe> Manager::probe() {
     return kept.failure();
   }
   const Facts& facts = session.facts();
+  const std::string id = facts.mariadb ? *kept : facts.server_uuid;
+  if (const auto refusal = refuse_another_database(id)) return *refusal;
   Probe probe;
-  probe.identity.system = "mysql:" + (facts.server_uuid.empty() ? *kept : facts.server_uuid);
+  probe.identity.system = "mysql:" + id;
   probe.identity.database = settings_.schema;
   probe.product = (facts.mariadb ? "MariaDB " : "MySQL ") + facts.version;
   probe.capabilities.two_phase = true;
@@ -84,8 +117,6 @@ Result<Probe> Manager::probe() {
     }
   }
   if (!session.lost()) lease->give_back();
-  const std::lock_guard lock(mutex_);
-  identity_ = probe.identity.system;
   return probe;
 }
 
@@ -104,8 +135,15 @@ Result<std::unique_ptr<Branch>> Manager::start(const Xid& xid, const StartOption
 
 Result<std::unique_ptr<Branch>> Manager::adopt(sql::Connection& borrowed, const Xid& xid, const StartOptions& options) {
   if (!is_ours(xid)) return not_ours(xid);
-  auto session = Session::borrow(borrowed);
+  auto session = Session::borrow(borrowed, settings_.schema);
   if (!session) return session.failure();
+  if (evidence().empty()) {
+    // The resource is what its URL leads to, not what the caller brings.
+    auto lease = recovery_session();
+    if (!lease) return lease.failure();
+    lease->give_back();
+  }
+  if (const auto refusal = refuse_another_database(session.value()->facts().identity())) return *refusal;
   return start_branch(shared_from_this(), SessionPool::Lease(), std::move(session).value(), xid, options);
 }
 
@@ -269,9 +307,12 @@ Result<Impact> Manager::impact(const Xid& xid) {
 }
 
 std::vector<Finding> Manager::examine() {
-  auto session = open_for_recovery(settings_);
+  auto session = Session::open(settings_);
   if (!session) {
     return {{Finding::Severity::problem, session.failure().text, "make the server reachable with this URL"}};
+  }
+  if (const auto failure = set_for_recovery(*session.value())) {
+    return {{Finding::Severity::problem, failure->describe(), "make the server reachable with this URL"}};
   }
   return examine_server(*session.value(), settings_, witness_);
 }

@@ -41,11 +41,15 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   const Settings& settings() const { return settings_; }
   const Witness& witness() const { return witness_; }
   Watchdog& watchdog() { return watchdog_; }
-  /// What evidence() says: which database it was; empty until probe().
+  /// What evidence() says: which database it was; empty until the first session.
   std::string evidence() const;
 
  private:
   enum class Verb { commit, rollback };
+  /// A new session, of the same database as every other.
+  Result<std::unique_ptr<Session>> connect();
+  Result<std::unique_ptr<Session>> connect_for_recovery();
+  std::optional<Reply> refuse_another_database(const std::string& id);
   Result<SessionPool::Lease> recovery_session();
   Reply finish(const Xid& xid, Verb verb, const FinishOptions& options);
   Reply finish_locked(Session& session, const Xid& xid, Verb verb, const FinishOptions& options);
@@ -64,7 +68,7 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   SessionPool recovery_;  ///< for everything else: recovery never waits for the application's branches
 
   mutable std::mutex mutex_;
-  std::string identity_;
+  std::string identity_;  ///< of the database that answered first; no other is ever used
   /// Since when a prepared branch is known to have no owner.
   std::map<Xid, std::chrono::steady_clock::time_point> free_since_;
 };

@@ -58,10 +58,10 @@ struct MySql {
   /// the branch; use it for statements only.
   static Session& session(Branch& branch);
 
-  /// A branch on a connection of the caller's: must be idle, is proven so by XA START (refused inside of a transaction)
-  /// and at the end by the verb that finishes the branch. Never pooled, never closed; it must outlive the branch. On
-  /// MariaDB a prepared branch whose Branch object is destroyed stays with the connection until the caller closes it.
-  /// Slower where the connection was opened without CLIENT_MULTI_STATEMENTS.
+  /// A branch on a connection of the caller's: must lead to the resource's own database and be idle, is proven so by XA
+  /// START (refused inside of a transaction) and at the end by the verb that finishes the branch. Never pooled, never
+  /// closed; it must outlive the branch. On MariaDB a prepared branch whose Branch object is destroyed stays with the
+  /// connection until the caller closes it. Slower where the connection was opened without CLIENT_MULTI_STATEMENTS.
   static Result<std::unique_ptr<Branch>> adopt(ResourceManager& manager, Connection& borrowed, const Xid& xid,
                                                const StartOptions& options);
 

@@ -10,6 +10,8 @@
 #include <charconv>
 #include <utility>
 
+#include "assent/adapters/mysql/sql_text.h"
+
 namespace assent::mysql {
 namespace {
 
@@ -122,15 +124,22 @@ Result<std::unique_ptr<Session>> Session::open(const Settings& settings) {
     }
   }
   if (const auto failure = session->ask_facts()) return cannot_connect(settings, *failure);
+  if (const auto failure = session->ask_identity(settings.schema)) return cannot_connect(settings, *failure);
   return session;
 }
 
-Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection) {
+Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection, const std::string& schema) {
   prepare_thread();
   std::unique_ptr<Session> session(new Session);
   session->connection_ = &connection;
-  session->several_statements_ = session->run({"DO 0", "DO 0"}).ok();
-  if (const auto failure = session->ask_facts()) return refused(*failure);
+  if (session->ask_facts()) {
+    session->several_statements_ = false;
+    if (const auto failure = session->ask_facts()) return refused(*failure);
+  }
+  if (session->facts_.in_transaction) {
+    return Reply::not_done(Code::outside, "the connection to adopt is in a transaction: end it first");
+  }
+  if (const auto failure = session->ask_identity(schema)) return refused(*failure);
   return session;
 }
 
@@ -140,10 +149,10 @@ Session::~Session() {
 }
 
 std::optional<Failure> Session::ask_facts() {
-  const Answer answer =
-      run({"SELECT CONNECTION_ID(),VERSION()",
-           "SHOW SESSION VARIABLES WHERE Variable_name IN ('xa_detach_on_prepare','server_uuid','max_statement_time',"
-           "'tx_isolation','transaction_isolation','tx_read_only','transaction_read_only','log_bin')"});
+  const Answer answer = run(
+      {"SELECT CONNECTION_ID(),VERSION()",
+       "SHOW SESSION VARIABLES WHERE Variable_name IN ('xa_detach_on_prepare','server_uuid','max_statement_time',"
+       "'tx_isolation','transaction_isolation','tx_read_only','transaction_read_only','log_bin','in_transaction')"});
   if (!answer.ok()) return answer.failure;
   if (answer.rows[0].empty() || answer.rows[0][0].size() != 2)
     return Failure{0, "", "the server does not answer", true};
@@ -156,10 +165,20 @@ std::optional<Failure> Session::ask_facts() {
     if (*row[0] == "max_statement_time") facts_.mariadb = true;
     if (*row[0] == "xa_detach_on_prepare") facts_.detaches_on_prepare = value == "ON" || value == "1";
     if (*row[0] == "log_bin") facts_.binary_log = value == "ON" || value == "1";
+    if (*row[0] == "in_transaction") facts_.in_transaction = value == "1" || value == "ON";
     if (*row[0] == "server_uuid") facts_.server_uuid = value;
     if (row[0]->ends_with("_isolation")) facts_.isolation_variable = *row[0];
     if (row[0]->ends_with("_read_only")) facts_.read_only_variable = *row[0];
   }
+  return std::nullopt;
+}
+
+std::optional<Failure> Session::ask_identity(const std::string& schema) {
+  if (!facts_.server_uuid.empty()) return std::nullopt;
+  // Without autocommit the question begins a transaction.
+  Answer answer = run({"SELECT id FROM " + identity_table(schema) + " WHERE one=1", "ROLLBACK"});
+  if (!answer.ok() && answer.failure->number != no_such_table) return answer.failure;
+  facts_.kept_identity = answer.value(0).value_or("");
   return std::nullopt;
 }
 

@@ -35,11 +35,16 @@ struct Facts {
   bool mariadb = false;
   bool detaches_on_prepare = false;  ///< another session may finish a prepared branch while its owner is connected
   bool binary_log = false;
+  bool in_transaction = false;  ///< when it was asked; MariaDB only, MySQL does not tell
   std::uint64_t connection_id = 0;
   std::string version;
   std::string server_uuid;         ///< MySQL only
+  std::string kept_identity;       ///< of the schema; empty where none is kept (yet)
   std::string isolation_variable;  ///< tx_isolation or transaction_isolation
   std::string read_only_variable;
+
+  /// Which database this is, wherever it is reached. Empty on a MariaDB that Assent has never used.
+  const std::string& identity() const { return server_uuid.empty() ? kept_identity : server_uuid; }
 };
 
 /// One session, owned or borrowed. Not thread-safe. After a failure that lost it, every run() fails.
@@ -48,8 +53,8 @@ class Session {
   /// Connects, proves that TLS asked for is TLS got, and asks for the facts.
   static Result<std::unique_ptr<Session>> open(const Settings& settings);
   /// A session of the application's: never closed here. Finds out whether it takes several statements in one round
-  /// trip. Refuses one that answers wrongly.
-  static Result<std::unique_ptr<Session>> borrow(sql::Connection& connection);
+  /// trip. Refuses one that answers wrongly. `schema` is the one whose identity is asked for.
+  static Result<std::unique_ptr<Session>> borrow(sql::Connection& connection, const std::string& schema);
 
   ~Session();
   Session(const Session&) = delete;
@@ -68,6 +73,7 @@ class Session {
  private:
   Session() = default;
   std::optional<Failure> ask_facts();
+  std::optional<Failure> ask_identity(const std::string& schema);
   Answer run_together(const std::vector<std::string>& statements);
 
   std::unique_ptr<sql::Connection> owned_;

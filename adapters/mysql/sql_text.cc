@@ -28,6 +28,10 @@ std::string identifier(std::string_view name) {
   return out + '`';
 }
 
+std::string identity_table(std::string_view schema) {
+  return identifier(schema) + ".`assent_identity`";
+}
+
 std::string carrier_lock(const Xid& xid) {
   return lock("assent:", xid);
 }

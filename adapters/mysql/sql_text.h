@@ -16,6 +16,9 @@ std::string xid_literal(const Xid& xid);
 /// Backquoted.
 std::string identifier(std::string_view name);
 
+/// Assent's table in which a schema keeps its identity.
+std::string identity_table(std::string_view schema);
+
 /// The name of the server-wide user lock that says who carries the branch, as an SQL expression. Its owner takes it
 /// before XA START and keeps it until the branch is over or its session is gone: IS_USED_LOCK() of it is then proof.
 /// A digest, because names of locks are at most 64 characters long and know no case.

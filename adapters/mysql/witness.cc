@@ -13,7 +13,7 @@ constexpr int settle_attempts = 10;
 }  // namespace
 
 Witness::Witness(std::string schema)
-    : table_(identifier(schema) + ".`assent_witness`"), identity_table_(identifier(schema) + ".`assent_identity`") {}
+    : table_(identifier(schema) + ".`assent_witness`"), identity_table_(identity_table(schema)) {}
 
 std::string Witness::key(const Xid& xid) const {
   return "gtrid=" + binary_literal(xid.gtrid) + " AND bqual=" + binary_literal(xid.bqual);

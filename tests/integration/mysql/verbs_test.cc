@@ -247,6 +247,18 @@ TEST_P(Verbs, adopts_a_connection_that_takes_one_statement_at_a_time) {
   EXPECT_EQ(v(1), 2);
 }
 
+TEST_P(Verbs, adopts_a_connection_without_autocommit) {
+  const auto own = application_connection();
+  own->setAutoCommit(false);
+  const Xid id = xid();
+  auto branch = MySql::adopt(*shop_, *own, id, {});
+  ASSERT_TRUE(branch) << describe(branch.failure());
+  write(**branch, 5);
+  EXPECT_EQ((*branch)->commit_one_phase().code, Code::ok);
+  EXPECT_FALSE(own->getAutoCommit());
+  EXPECT_EQ(v(1), 5);
+}
+
 TEST_P(Verbs, leaves_an_adopted_connection_clean_when_it_cannot_start) {
   const auto own = application_connection();
   const Xid id = xid();
