@@ -156,7 +156,7 @@ std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb) {
   };
   const std::int64_t gtrid_length = number(*row[1]);
   const std::int64_t bqual_length = number(*row[2]);
-  // MariaDB's own FORMAT='SQL' quotes printable names and writes others in hex; the bytes themselves are plainer.
+  // Not FORMAT='SQL': that quotes printable names and writes others in hex, where the bytes themselves need no reading.
   std::optional<std::string> bytes;
   if (mariadb) {
     bytes = *row[3];

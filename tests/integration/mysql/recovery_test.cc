@@ -1,5 +1,6 @@
 // Finishing branches from outside of their session, and finding out what became of them.
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -138,6 +139,32 @@ TEST_P(Recovery, lists_foreign_branches_and_leaves_them_alone) {
   EXPECT_EQ(shop_->rollback(found->xid, {.carrier_is_dead = true}).code, Code::invalid);
   EXPECT_EQ(shop_->fate(found->xid, "").value(), Fate::unknown);
   EXPECT_TRUE(own->run({"XA ROLLBACK " + foreign}).ok());
+}
+
+TEST_P(Recovery, lists_foreign_branches_by_their_very_bytes) {
+  // MariaDB can write such a list in SQL, too, and then quotes what is printable and gives the rest in hex.
+  const std::string unique = std::to_string(getpid());
+  std::string every_byte;
+  for (int byte = 0; byte < 256; ++byte) every_byte += static_cast<char>(byte);
+  std::vector<Xid> names = {{1, unique, "printable"}, {2, unique + "'quote\"", "back\\slash"},
+                            {3, "0x" + unique, ""},   {4, "X'" + unique + "'", "\n\t,"},
+                            {0, unique, "zero"},      {2147483647, unique, "largest"}};
+  for (std::size_t at = 0; at < every_byte.size(); at += Xid::max_part) {
+    names.push_back({5, every_byte.substr(at, Xid::max_part), unique});
+  }
+  const auto own = connect();
+  for (const Xid& name : names) {
+    const std::string literal = mysql::xid_literal(name);
+    ASSERT_TRUE(own->run({"XA START " + literal, "UPDATE " + table_ + " SET v=3 WHERE id=2", "XA END " + literal,
+                          "XA PREPARE " + literal})
+                    .ok())
+        << literal;
+    const auto branches = shop_->recover();
+    EXPECT_TRUE(own->run({"XA ROLLBACK " + literal}).ok()) << literal;
+    ASSERT_TRUE(branches) << describe(branches.failure());
+    const auto same = [&](const PreparedBranch& each) { return each.xid == name && each.raw == literal; };
+    EXPECT_EQ(std::count_if(branches->begin(), branches->end(), same), 1) << literal;
+  }
 }
 
 TEST_P(Recovery, names_the_session_that_still_carries_a_prepared_branch) {
