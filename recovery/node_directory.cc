@@ -69,7 +69,7 @@ class LocalNodeDirectory final : public NodeDirectory {
 
   const std::string& path() const override { return path_; }
   const std::string& node() const override { return node_; }
-  std::unique_ptr<Slot> claim() override;
+  std::unique_ptr<Slot> claim(const Fits& fits) override;
   std::vector<SlotState> slots() const override;
   std::unique_ptr<Slot> adopt(int number) override;
 
@@ -154,16 +154,18 @@ std::unique_ptr<Slot> LocalNodeDirectory::take(int number) {
   return std::make_unique<HeldSlot>(number, std::move(lock.value), std::move(log));
 }
 
-std::unique_ptr<Slot> LocalNodeDirectory::claim() {
+std::unique_ptr<Slot> LocalNodeDirectory::claim(const Fits& fits) {
   for (int number = 0; number < max_slots; ++number) {
     const auto error = files_.make_directory(slot_path(number));
     if (error && error != std::errc::file_exists) refuse("cannot make the slot " + slot_path(number), error);
     // Whoever made it, it must be there after a crash before its log can be relied on.
     if (const auto synced = files_.sync_directory(path_)) refuse("cannot sync " + path_, synced);
-    if (auto slot = take(number)) return slot;
+    // Whoever finds it locked meanwhile takes another one.
+    auto slot = take(number);
+    if (slot != nullptr && (!fits || fits(slot->log()))) return slot;
   }
-  throw Error(ErrorCode::environment, "all 10000 slots of the node directory " + path_ + " are held",
-              "open one TransactionManager for each process, not more");
+  throw Error(ErrorCode::environment, "no slot of the 10000 of the node directory " + path_ + " is free and fits",
+              "open one TransactionManager for each process, not more; each with the same resources");
 }
 
 std::unique_ptr<Slot> LocalNodeDirectory::adopt(int number) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,8 +41,11 @@ class NodeDirectory {
   virtual const std::string& path() const = 0;
   virtual const std::string& node() const = 0;
 
-  /// A slot of one's own: the lowest that nobody holds, or a new one.
-  virtual std::unique_ptr<Slot> claim() = 0;
+  /// Whether a log may be the caller's own. Asked of logs that this process holds meanwhile.
+  using Fits = std::function<bool(const DecisionLog&)>;
+  /// A slot of one's own: the lowest that nobody holds and whose log fits (empty: any does), or a new one. What does
+  /// not fit is left as it was, to be claimed or adopted by others.
+  virtual std::unique_ptr<Slot> claim(const Fits& fits = {}) = 0;
   virtual std::vector<SlotState> slots() const = 0;
   /// Takes over a slot whose process is gone; nothing if somebody holds it (this process included).
   virtual std::unique_ptr<Slot> adopt(int number) = 0;

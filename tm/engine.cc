@@ -77,7 +77,7 @@ Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<O
   }
   directory_ = NodeDirectory::open(FileSystem::real(), config.log_directory, config.node,
                                    {.segment_bytes = config.log_segment_bytes, .random = {}, .now_ms = {}});
-  slot_ = directory_->claim();
+  slot_ = claim_slot();
   incarnation_ = slot_->log().begin_incarnation();
   live_ = std::make_unique<LiveTable>(slot_->log(), incarnation_, *observer_);
   sweeper_ = std::make_unique<WitnessSweeper>(slot_->log());
@@ -124,6 +124,23 @@ std::unique_ptr<TransactionState> Engine::begin(std::optional<std::chrono::milli
   return state;
 }
 
+// What a log may ever be asked for, this process must be able to settle: for as long as it lives, nobody else can.
+std::unique_ptr<Slot> Engine::claim_slot() {
+  return directory_->claim([this](const DecisionLog& log) {
+    const std::vector<LoggedResource> known = log.resources();
+    const bool all = std::ranges::all_of(known, [this](const auto& each) { return logged_as(each.name) != nullptr; });
+    if (!all) left_to_others_.insert(left_to_others_.end(), known.begin(), known.end());
+    return all;
+  });
+}
+
+ResourceEntry* Engine::logged_as(std::string_view name) const {
+  for (const auto& [configured, entry] : resources_) {
+    if (configured == name || std::ranges::count(entry->formerly, name) != 0) return entry.get();
+  }
+  return nullptr;
+}
+
 ResourceEntry* Engine::entry(const ResourceManager& manager) {
   const auto found = resources_.find(manager.name());
   return found != resources_.end() && found->second->manager.get() == &manager ? found->second.get() : nullptr;
@@ -157,8 +174,9 @@ void Engine::admit(ResourceEntry& entry) {
                 "resources '" + name + "' and '" + other + "' are one database (" + probe->identity.text() + ")",
                 "configure each database once");
   }
-  bool known = false;
-  for (const LoggedResource& logged : log().resources()) {
+  std::vector<LoggedResource> recorded = log().resources();
+  recorded.insert(recorded.end(), left_to_others_.begin(), left_to_others_.end());
+  for (const LoggedResource& logged : recorded) {
     const bool formerly = std::find(entry.formerly.begin(), entry.formerly.end(), logged.name) != entry.formerly.end();
     if ((logged.name == name || formerly) && logged.identity != probe->identity) {
       throw Error(ErrorCode::resource_unfit,
@@ -171,9 +189,8 @@ void Engine::admit(ResourceEntry& entry) {
                   "the log knows the database of resource '" + name + "' as '" + logged.name + "'",
                   "add formerly = [\"" + logged.name + "\"] to resource '" + name + "'");
     }
-    known = known || logged.name == name;
   }
-  if (!known) log().note_resource({name, probe->identity});
+  log().note_resource({name, probe->identity});
   entry.identity = probe->identity;
   entry.admitted = probe->capabilities;
 }
@@ -381,11 +398,9 @@ Outcome Engine::judge_unproven(const TransactionId& id, const DecisionLog& log) 
   bool proven = false;
   for (const DecidedBranch& branch : decision->branches) {
     bool committed = false;
-    for (const auto& [name, entry] : resources_) {
-      if (name != branch.resource && std::ranges::count(entry->formerly, branch.resource) == 0) continue;
+    if (ResourceEntry* entry = logged_as(branch.resource)) {
       const Result<Fate> fate = entry->manager->fate(Xid::of(id, branch.resource), branch.evidence);
       committed = fate && *fate == Fate::committed;
-      break;
     }
     proven = proven || committed;
     branches.push_back({branch.resource, committed ? "committed" : "pending", {}});
@@ -405,10 +420,7 @@ Outcome Engine::ask_witnesses(const TransactionId& id, const DecisionLog& log) {
   // Undecided by a process that is gone: rolled back, unless it was a one-phase commit, which only its database knows,
   // and that can be any database the log ever knew.
   for (const LoggedResource& logged : log.resources()) {
-    ResourceEntry* entry = nullptr;
-    for (const auto& [name, each] : resources_) {
-      if (name == logged.name || std::ranges::count(each->formerly, logged.name) != 0) entry = each.get();
-    }
+    ResourceEntry* entry = logged_as(logged.name);
     if (entry == nullptr) return unknown(logged.name, "may have committed it, and is not configured here", {});
     const Result<Probe> probe = entry->manager->probe();
     if (!probe) return unknown(logged.name, "cannot say now whether it committed", probe.failure());

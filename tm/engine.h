@@ -88,6 +88,9 @@ class Engine {
   /// Stops recovery, writes what the log still holds back, releases the slot.
   ~Engine();
 
+  std::unique_ptr<Slot> claim_slot();
+  /// The resource that a log knows by this name, now or formerly; null when none is configured.
+  ResourceEntry* logged_as(std::string_view name) const;
   void want_pass();
   void recovery_loop();
   RecoveryReport recovery_pass(bool ask_all_now);
@@ -104,6 +107,7 @@ class Engine {
   std::unique_ptr<Slot> slot_;
   Incarnation incarnation_{};
   std::map<std::string, std::unique_ptr<ResourceEntry>, std::less<>> resources_;
+  std::vector<LoggedResource> left_to_others_;  ///< what the logs know that were not claimed
   Mutex identities_;
   std::unique_ptr<LiveTable> live_;
   std::unique_ptr<WitnessSweeper> sweeper_;

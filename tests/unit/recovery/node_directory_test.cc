@@ -100,6 +100,20 @@ TEST_F(Node, gives_each_claim_a_slot_of_its_own_and_the_lowest_free_one_again) {
   EXPECT_EQ(first->log().id(), id);
 }
 
+TEST_F(Node, a_slot_whose_log_does_not_fit_is_left_to_others_and_not_held) {
+  const auto directory = open();
+  const LogId other = directory->claim()->log().id();
+  int asked = 0;
+  const auto mine = directory->claim([&](const DecisionLog& log) {
+    ++asked;
+    return log.id() != other;
+  });
+  EXPECT_EQ(mine->number(), 1);
+  EXPECT_EQ(asked, 2);
+  EXPECT_FALSE(directory->slots().at(0).holder_pid.has_value());
+  EXPECT_EQ(directory->claim()->log().id(), other);
+}
+
 TEST_F(Node, two_openings_in_one_process_never_share_a_slot) {
   const auto one = open();
   const auto other = open();

@@ -1,5 +1,6 @@
 // Several processes on one node, and names of databases: safety rules 8 and 9 as an application meets them.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include "assent/tests/unit/tm/engine_fixture.h"
 
@@ -73,6 +74,36 @@ TEST_F(EngineSlots, rule_9_the_slot_of_a_live_process_is_left_alone) {
   EXPECT_EQ(a_->count(Verb::finish_rollback, Xid::of(id, "a")), 0U);
 }
 
+TEST_F(EngineSlots, rule_9_a_slot_that_another_process_can_settle_is_not_held_by_one_that_cannot) {
+  // One decided transaction, and one that was never decided: both prepared in a, which the next process has not.
+  auto leaving = std::make_unique<TransactionManager>(open());
+  leave_pending(*leaving);
+  const auto a = leaving->resource<Scripted>("a");
+  const auto b = leaving->resource<Scripted>("b");
+  a_->answer(Verb::rollback, Reply::unknown(Code::resource_failed, "lost"));
+  b_->answer(Verb::prepare, Reply::not_done(Code::rb_integrity, "constraint"));
+  const Outcome undecided = leaving->run([&](Transaction& transaction) {
+    transaction.on(a, [](Branch&) {});
+    transaction.on(b, [](Branch&) {});
+  });
+  EXPECT_EQ(undecided.kind(), OutcomeKind::rolled_back);
+  leaving.reset();
+  ASSERT_EQ(a_->prepared().size(), 2U);
+
+  const auto all = scripted_;
+  scripted_ = {{"b", b_}};
+  auto without_a = open();
+  recover(without_a);
+  ASSERT_EQ(node()->slots().size(), 2U);
+  EXPECT_FALSE(node()->slots()[0].holder_pid.has_value()) << "it holds what it cannot settle";
+
+  scripted_ = all;
+  auto with_both = open();
+  recover(with_both);
+  EXPECT_THAT(a_->prepared(), IsEmpty());
+  EXPECT_EQ(node()->slots().size(), 2U) << "the slot that fits was taken again";
+}
+
 TEST_F(EngineSlots, outcome_of_what_a_person_gave_up_is_heuristic_and_never_committed) {
   auto leaving = std::make_unique<TransactionManager>(open());
   const TransactionId id = leave_pending(*leaving);
@@ -118,6 +149,7 @@ TEST_F(EngineSlots, rule_8_a_renamed_resource_is_refused_until_it_says_what_it_w
   }
   auto manager = TransactionManager::open(config, registry(), observer_);
   EXPECT_TRUE(touch_renamed(manager).committed());
+  EXPECT_EQ(node()->slots().at(0).holder_pid, ::getpid()) << "the slot of the old name is its own again";
 }
 
 }  // namespace
