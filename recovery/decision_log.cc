@@ -261,7 +261,7 @@ Incarnation SegmentedLog::begin_incarnation() {
     }
   }
   log::Begun begun;
-  begun.incarnation = {incarnation_, options_.now_ms(), process_id(), 0, 0, true};
+  begun.incarnation = {incarnation_, options_.now_ms(), process_id(), 0, 0, true, false};
   begun.opened_under = opened_under_;
   force_record(std::move(begun), "the new incarnation");
   return incarnation_;

@@ -40,6 +40,8 @@ struct IncarnationRecord {
   std::uint64_t over_to = 0;
   /// Abort may be presumed: opened under the log's present place (inode, device, machine), or adopted since (rule 2).
   bool presumable = false;
+  /// Presumable because a person adopted a copy. The original may have finished its decisions, and swept the witnesses.
+  bool adopted = false;
 };
 
 /// A resource as the log knows it (rule 8).

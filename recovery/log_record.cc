@@ -22,6 +22,9 @@ enum class Type : std::uint8_t {
   forgotten = 10,
 };
 
+constexpr unsigned presumable_bit = 1;
+constexpr unsigned adopted_bit = 2;
+
 constexpr std::size_t id_bytes = 1 + 3 * 8;
 static_assert(record_head + id_bytes + 8 + (2 + Decision::max_label) + 1 +
                   Decision::max_branches * (2 + max_resource_name + 2 + Branch::max_evidence) <=
@@ -100,7 +103,8 @@ void append_contents(std::string& out, const Record& record) {
                           put(out, begun.incarnation.opened_at_ms);
                           put(out, begun.incarnation.pid);
                           put(out, begun.incarnation.mark);
-                          put(out, static_cast<std::uint8_t>(begun.incarnation.presumable ? 1 : 0));
+                          put(out, static_cast<std::uint8_t>((begun.incarnation.presumable ? presumable_bit : 0) |
+                                                             (begun.incarnation.adopted ? adopted_bit : 0)));
                           put_identity(out, begun.opened_under);
                         },
                         [&](const Moved& moved) {
@@ -160,9 +164,10 @@ std::optional<Record> decode_begun(Cursor& in) {
   begun.incarnation.opened_at_ms = in.number<std::int64_t>();
   begun.incarnation.pid = in.number<std::int64_t>();
   begun.incarnation.mark = in.number<std::uint64_t>();
-  const auto presumable = in.number<std::uint8_t>();
-  if (presumable > 1) return std::nullopt;
-  begun.incarnation.presumable = presumable == 1;
+  const auto bits = in.number<std::uint8_t>();
+  if (bits > (presumable_bit | adopted_bit)) return std::nullopt;
+  begun.incarnation.presumable = (bits & presumable_bit) != 0;
+  begun.incarnation.adopted = (bits & adopted_bit) != 0;
   begun.opened_under = take_identity(in);
   return begun;
 }
@@ -336,8 +341,8 @@ std::string text_of(const Record& record) {
             const IncarnationRecord& known = begun.incarnation;
             return hex(static_cast<std::uint64_t>(known.incarnation)) + ", opened " + time_text(known.opened_at_ms) +
                    " by process " + std::to_string(known.pid) + ", over below " + std::to_string(known.mark) +
-                   (known.presumable ? ", abort may be presumed" : ", presumes nothing") + "; " +
-                   place_text(begun.opened_under);
+                   (known.presumable ? ", abort may be presumed" : ", presumes nothing") +
+                   (known.adopted ? ", adopted" : "") + "; " + place_text(begun.opened_under);
           },
           [](const Moved& moved) {
             return "found copied or restored, " + time_text(moved.at_ms) + "; was " + place_text(moved.was);

@@ -120,7 +120,10 @@ void State::apply(Record record) {
     for (Begun& known : incarnations_) known.incarnation.presumable = false;
   } else if (std::holds_alternative<Adopted>(record)) {
     moved_.reset();
-    for (Begun& known : incarnations_) known.incarnation.presumable = true;
+    for (Begun& known : incarnations_) {
+      known.incarnation.adopted = known.incarnation.adopted || !known.incarnation.presumable;
+      known.incarnation.presumable = true;
+    }
   } else if (auto* resource = std::get_if<LoggedResource>(&record)) {
     const std::string name = resource->name;
     resources_.insert_or_assign(name, std::move(*resource));

@@ -303,7 +303,10 @@ void RecoveryPass::fill_log(Branch& branch) {
   } else if (incarnation == log.incarnations.end()) {
     evidence.incarnation = IncarnationIs::unknown;
   } else {
-    evidence.incarnation = incarnation->second.presumable ? IncarnationIs::gone : IncarnationIs::gone_log_moved;
+    const IncarnationRecord& known = incarnation->second;
+    evidence.incarnation = !known.presumable ? IncarnationIs::gone_log_moved
+                           : known.adopted   ? IncarnationIs::gone_adopted
+                                             : IncarnationIs::gone;
   }
   std::string line = "incarnation: ";
   line += to_string(evidence.incarnation);

@@ -36,6 +36,8 @@ struct Row {
 };
 
 constexpr Mask live = of(IncarnationIs::live);
+constexpr Mask gone = of(IncarnationIs::gone, IncarnationIs::gone_adopted);
+constexpr Mask of_a_copy = of(IncarnationIs::gone_log_moved, IncarnationIs::gone_adopted);
 constexpr Mask not_listed = all_but(DatabaseSays::listed);
 constexpr Mask listed = of(DatabaseSays::listed);
 
@@ -108,6 +110,12 @@ constexpr std::array table{
         .database = of(DatabaseSays::committed),
         .resolution = {Verdict::finished, Action::none, 7, "decided, and the witness says committed"}},
     Row{.log = of(LogSays::decided),
+        .incarnation = of_a_copy,
+        .database = of(DatabaseSays::rolled_back),
+        .resolution = {Verdict::needs_person, Action::commit, 7,
+                       "decided, and no witness says committed; but the log is a copy, and its original may have "
+                       "committed the branch and swept the witness"}},
+    Row{.log = of(LogSays::decided),
         .database = of(DatabaseSays::rolled_back),
         .resolution = {Verdict::heuristic, Action::none, 7,
                        "decided to commit, and the witness says that the database rolled it back"}},
@@ -165,15 +173,15 @@ constexpr std::array table{
     Row{.incarnation = of(IncarnationIs::gone_log_moved),
         .resolution = {Verdict::needs_person, Action::none, 2,
                        "the log was copied or restored since, so it presumes nothing until a person adopts it"}},
-    Row{.incarnation = of(IncarnationIs::gone),
+    Row{.incarnation = gone,
         .database = listed,
         .resolution = {Verdict::roll_back, Action::roll_back, 2,
                        "its incarnation is gone and left no decision: presumed aborted"}},
-    Row{.incarnation = of(IncarnationIs::gone),
+    Row{.incarnation = gone,
         .database = of(DatabaseSays::committed),
         .resolution = {Verdict::heuristic, Action::none, 7,
                        "it left no decision, and was committed all the same by somebody else"}},
-    Row{.incarnation = of(IncarnationIs::gone),
+    Row{.incarnation = gone,
         .database = not_listed,
         .resolution =
             {Verdict::wait, Action::none, 6,
@@ -197,7 +205,7 @@ Resolution resolve(const Evidence& evidence) {
 }
 
 FinishOptions finish_options(const Evidence& evidence) {
-  return {.carrier_is_dead = evidence.owner == Owner::in_hand && evidence.incarnation == IncarnationIs::gone};
+  return {.carrier_is_dead = evidence.owner == Owner::in_hand && has(gone, evidence.incarnation)};
 }
 
 std::string_view to_string(Owner owner) {
@@ -234,6 +242,8 @@ std::string_view to_string(IncarnationIs incarnation) {
       return "live";
     case IncarnationIs::gone:
       return "gone";
+    case IncarnationIs::gone_adopted:
+      return "gone, of a copy that was adopted";
     case IncarnationIs::gone_log_moved:
       return "gone, and the log was moved";
     case IncarnationIs::unknown:

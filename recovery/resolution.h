@@ -29,6 +29,7 @@ enum class IncarnationIs {
   live,            ///< this process's own
   gone,            ///< opened by this log at its present place, and over
   gone_log_moved,  ///< over, or perhaps alive elsewhere: the log was copied or restored, and nobody has adopted it
+  gone_adopted,    ///< over: the log is a copy, and a person adopted it
   unknown,         ///< not in the log's list
 };
 

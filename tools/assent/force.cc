@@ -18,7 +18,7 @@ std::string contradiction(const BranchReport& branch, bool commit) {
            "have been told so";
   }
   if (evidence.owner == Owner::in_hand && evidence.log == LogSays::nothing &&
-      evidence.incarnation == IncarnationIs::gone && commit) {
+      (evidence.incarnation == IncarnationIs::gone || evidence.incarnation == IncarnationIs::gone_adopted) && commit) {
     return "the log has NO decision to commit this transaction; its other branches are rolled back, and the "
            "application was not told that it committed";
   }

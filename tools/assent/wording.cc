@@ -151,7 +151,7 @@ Advice advice(const BranchReport& branch, const std::string& short_name) {
     return {"If the log was moved here for good, and the original will never be used again, say so; then resolve:",
             "log adopt"};
   }
-  if (evidence.database == DatabaseSays::no_evidence) {
+  if (evidence.database == DatabaseSays::no_evidence || evidence.database == DatabaseSays::rolled_back) {
     return {
         "Look at the data whether the branch was committed, repair it by hand if not, then have the log forget the "
         "transaction:",

@@ -20,8 +20,8 @@ class MemoryLog : public DecisionLog {
   explicit MemoryLog(LogId id) : id_(id) {}
 
   // What the log holds.
-  Incarnation add_incarnation(std::uint64_t number, bool presumable = true) {
-    incarnations_.push_back({Incarnation{number}, 0, 4711, 0, 0, presumable});
+  Incarnation add_incarnation(std::uint64_t number, bool presumable = true, bool adopted = false) {
+    incarnations_.push_back({Incarnation{number}, 0, 4711, 0, 0, presumable, adopted});
     return Incarnation{number};
   }
   TransactionId transaction(Incarnation incarnation, std::uint64_t sequence) const {

@@ -183,6 +183,21 @@ TEST_F(Settling, rule_5_keeps_the_witnesses_while_a_full_disk_keeps_the_end_out_
   EXPECT_EQ(ledger->count(Verb::forget), 0U);
 }
 
+TEST_F(Settling, rule_7_a_copied_log_takes_an_absent_witness_to_a_person_and_calls_nothing_heuristic) {
+  const Incarnation copied = log.add_incarnation(3, false);
+  const Incarnation adopted = log.add_incarnation(4, true, true);
+  for (const Incarnation each : {copied, adopted}) {
+    const TransactionId id = log.transaction(each, 1);
+    log.decide(id, {"ledger"});
+    ledger->set_fate(Xid::of(id, "ledger"), Fate::rolled_back);
+  }
+  const RecoveryReport report = pass();
+  for (const Incarnation each : {copied, adopted}) {
+    const BranchReport& told = branch(report, Xid::of(log.transaction(each, 1), "ledger"));
+    EXPECT_EQ(told.resolution.verdict, Verdict::needs_person) << told.resolution.text;
+  }
+}
+
 TEST_F(Settling, rule_2_leaves_the_witnesses_of_a_copied_log_to_the_original) {
   log.decide(old_transaction(1), {"ledger", "shop"});
   prepare_everywhere(old_transaction(1));

@@ -22,7 +22,7 @@ constexpr Owner owners[] = {Owner::foreign, Owner::unknown_log, Owner::held_else
                             Owner::in_hand};
 constexpr LogSays logs[] = {LogSays::nothing, LogSays::decided, LogSays::finished};
 constexpr IncarnationIs incarnations[] = {IncarnationIs::live, IncarnationIs::gone, IncarnationIs::gone_log_moved,
-                                          IncarnationIs::unknown};
+                                          IncarnationIs::gone_adopted, IncarnationIs::unknown};
 constexpr EngineSays engines[] = {EngineSays::active, EngineSays::decided, EngineSays::in_doubt,
                                   EngineSays::rollback_unconfirmed, EngineSays::over};
 constexpr DatabaseSays databases[] = {DatabaseSays::listed,      DatabaseSays::committed,   DatabaseSays::rolled_back,
@@ -62,13 +62,18 @@ bool is_live(const Evidence& e) {
   return e.incarnation == IncarnationIs::live;
 }
 
+/// Opened by this log at its present place, or adopted by a person.
+bool is_presumable(const Evidence& e) {
+  return e.incarnation == IncarnationIs::gone || e.incarnation == IncarnationIs::gone_adopted;
+}
+
 TEST(resolution, every_combination_has_a_row_and_every_row_a_combination) {
   std::set<std::string> texts;
   for_every_combination([&](const Evidence&, const Resolution& said) {
     EXPECT_NE(said.rule, 0);
     texts.emplace(said.text);
   });
-  EXPECT_EQ(texts.size(), 33U);
+  EXPECT_EQ(texts.size(), 34U);
 }
 
 TEST(resolution, never_rolls_back_what_is_decided_or_finished) {
@@ -107,14 +112,14 @@ TEST(resolution, touches_no_transaction_that_the_engine_is_running) {
 TEST(resolution, rule_2_presumes_abort_only_for_incarnations_that_are_gone_under_this_very_log) {
   for_every_combination([](const Evidence& e, const Resolution& said) {
     if (said.action != Action::roll_back || is_live(e)) return;
-    EXPECT_EQ(e.incarnation, IncarnationIs::gone);
+    EXPECT_TRUE(is_presumable(e));
     EXPECT_EQ(e.owner, Owner::in_hand);
   });
 }
 
 TEST(resolution, rule_2_says_a_carrier_is_dead_only_of_incarnations_that_are_gone_for_certain) {
   for_every_combination([](const Evidence& e, const Resolution&) {
-    EXPECT_EQ(finish_options(e).carrier_is_dead, e.owner == Owner::in_hand && e.incarnation == IncarnationIs::gone);
+    EXPECT_EQ(finish_options(e).carrier_is_dead, e.owner == Owner::in_hand && is_presumable(e));
   });
 }
 
@@ -172,7 +177,7 @@ TEST(resolution, rule_6_an_unconfirmed_rollback_is_over_only_when_its_carrier_is
 
 TEST(resolution, rule_6_an_empty_scan_finishes_no_presumed_abort) {
   for_every_combination([](const Evidence& e, const Resolution& said) {
-    if (e.incarnation == IncarnationIs::gone && e.log == LogSays::nothing) {
+    if (is_presumable(e) && e.log == LogSays::nothing) {
       EXPECT_NE(said.verdict, Verdict::finished);
     }
   });
@@ -192,6 +197,16 @@ TEST(resolution, rule_7_finishes_a_decision_only_on_the_witness_and_never_on_sil
   EXPECT_EQ(resolve(e).verdict, Verdict::heuristic);
   e.database = DatabaseSays::in_progress;
   EXPECT_EQ(resolve(e).verdict, Verdict::wait);
+}
+
+TEST(resolution, rule_7_an_absent_witness_proves_nothing_to_a_copy_also_when_it_was_adopted) {
+  Evidence e = after_a_crash();
+  e.log = LogSays::decided;
+  e.database = DatabaseSays::rolled_back;
+  for (const IncarnationIs copy : {IncarnationIs::gone_log_moved, IncarnationIs::gone_adopted}) {
+    e.incarnation = copy;
+    EXPECT_EQ(resolve(e).verdict, Verdict::needs_person);
+  }
 }
 
 TEST(resolution, rule_8_acts_only_where_the_database_is_proven_to_be_the_one_in_the_log) {
@@ -235,8 +250,7 @@ TEST(resolution, does_settle_what_it_may) {
       EXPECT_EQ(said.verdict, Verdict::commit);
       EXPECT_EQ(said.action, Action::commit);
     }
-    const bool aborted =
-        e.incarnation == IncarnationIs::gone || (is_live(e) && e.engine == EngineSays::rollback_unconfirmed);
+    const bool aborted = is_presumable(e) || (is_live(e) && e.engine == EngineSays::rollback_unconfirmed);
     if (reachable && aborted && e.log == LogSays::nothing) {
       EXPECT_EQ(said.verdict, Verdict::roll_back);
       EXPECT_EQ(said.action, Action::roll_back);
