@@ -149,10 +149,10 @@ Session::~Session() {
 }
 
 std::optional<Failure> Session::ask_facts() {
-  const Answer answer = run(
-      {"SELECT CONNECTION_ID(),VERSION()",
-       "SHOW SESSION VARIABLES WHERE Variable_name IN ('xa_detach_on_prepare','server_uuid','max_statement_time',"
-       "'tx_isolation','transaction_isolation','tx_read_only','transaction_read_only','log_bin','in_transaction')"});
+  const Answer answer =
+      run({"SELECT CONNECTION_ID(),VERSION()",
+           "SHOW SESSION VARIABLES WHERE Variable_name IN ('xa_detach_on_prepare','server_uuid','max_statement_time',"
+           "'tx_isolation','transaction_isolation','tx_read_only','transaction_read_only','in_transaction')"});
   if (!answer.ok()) return answer.failure;
   if (answer.rows[0].empty() || answer.rows[0][0].size() != 2)
     return Failure{0, "", "the server does not answer", true};
@@ -164,7 +164,6 @@ std::optional<Failure> Session::ask_facts() {
     const std::string value = row[1].value_or("");
     if (*row[0] == "max_statement_time") facts_.mariadb = true;
     if (*row[0] == "xa_detach_on_prepare") facts_.detaches_on_prepare = value == "ON" || value == "1";
-    if (*row[0] == "log_bin") facts_.binary_log = value == "ON" || value == "1";
     if (*row[0] == "in_transaction") facts_.in_transaction = value == "1" || value == "ON";
     if (*row[0] == "server_uuid") facts_.server_uuid = value;
     if (row[0]->ends_with("_isolation")) facts_.isolation_variable = *row[0];

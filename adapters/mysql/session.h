@@ -34,8 +34,7 @@ struct Answer {
 struct Facts {
   bool mariadb = false;
   bool detaches_on_prepare = false;  ///< another session may finish a prepared branch while its owner is connected
-  bool binary_log = false;
-  bool in_transaction = false;  ///< when it was asked; MariaDB only, MySQL does not tell
+  bool in_transaction = false;       ///< when it was asked; MariaDB only, MySQL does not tell
   std::uint64_t connection_id = 0;
   std::string version;
   std::string server_uuid;         ///< MySQL only

@@ -49,6 +49,19 @@ TEST_P(Examine, names_tables_without_transactions) {
   sql("DROP TABLE " + myisam);
 }
 
+TEST_P(Examine, warns_of_another_transaction_manager_beside_assent) {
+  const auto own = connect();
+  const std::string stranger = "'stranger-" + std::to_string(getpid()) + "','b',17";
+  ASSERT_TRUE(own->run({"XA START " + stranger, "UPDATE " + table_ + " SET v=3 WHERE id=2", "XA END " + stranger,
+                        "XA PREPARE " + stranger})
+                  .ok());
+  const auto findings = shop_->examine();
+  EXPECT_TRUE(own->run({"XA ROLLBACK " + stranger}).ok());
+  begin_binary_log();
+  const auto severity = mariadb() ? Finding::Severity::advice : Finding::Severity::problem;
+  EXPECT_EQ(of(findings, severity, "another transaction manager").size(), 1U) << all(findings);
+}
+
 TEST_P(Examine, names_the_grant_that_recovery_needs_on_mysql_and_none_on_mariadb) {
   if (mariadb()) {
     EXPECT_TRUE(of(shop_->examine(), Finding::Severity::problem, "XA_RECOVER_ADMIN").empty());

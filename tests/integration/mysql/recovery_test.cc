@@ -139,6 +139,7 @@ TEST_P(Recovery, lists_foreign_branches_and_leaves_them_alone) {
   EXPECT_EQ(shop_->rollback(found->xid, {.carrier_is_dead = true}).code, Code::invalid);
   EXPECT_EQ(shop_->fate(found->xid, "").value(), Fate::unknown);
   EXPECT_TRUE(own->run({"XA ROLLBACK " + foreign}).ok());
+  begin_binary_log();
 }
 
 TEST_P(Recovery, lists_foreign_branches_by_their_very_bytes) {
@@ -165,6 +166,7 @@ TEST_P(Recovery, lists_foreign_branches_by_their_very_bytes) {
     const auto same = [&](const PreparedBranch& each) { return each.xid == name && each.raw == literal; };
     EXPECT_EQ(std::count_if(branches->begin(), branches->end(), same), 1) << literal;
   }
+  begin_binary_log();
 }
 
 TEST_P(Recovery, names_the_session_that_still_carries_a_prepared_branch) {
