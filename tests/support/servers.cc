@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -25,6 +26,8 @@ const char* variable_prefix(Server server) {
       return "ASSENT_TEST_MARIADB";
     case Server::mysql:
       return "ASSENT_TEST_MYSQL";
+    case Server::mysql_nobinlog:
+      return "ASSENT_TEST_MYSQL_NOBINLOG";
   }
   std::abort();
 }
@@ -58,7 +61,8 @@ std::string read_to_end(int fd) {
   }
 }
 
-void run_script(const char* verb, Server server) {
+/// What the script printed.
+std::string run_script(const char* verb, Server server, const char* option = nullptr) {
   const char* script = std::getenv("ASSENT_TEST_SERVER_SCRIPT");
   if (script == nullptr) throw_not_set("ASSENT_TEST_SERVER_SCRIPT");
 
@@ -71,7 +75,9 @@ void run_script(const char* verb, Server server) {
   std::string program = script;
   std::string first = verb;
   std::string second = name(server);
-  const std::array<char*, 4> arguments{program.data(), first.data(), second.data(), nullptr};
+  std::string third = option == nullptr ? "" : option;
+  const std::array<char*, 5> arguments{program.data(), first.data(), second.data(),
+                                       option == nullptr ? nullptr : third.data(), nullptr};
   pid_t child = 0;
   const int error = ::posix_spawn(&child, script, &actions, nullptr, arguments.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
@@ -87,6 +93,16 @@ void run_script(const char* verb, Server server) {
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     throw std::runtime_error("scripts/server " + first + " " + second + " failed:\n" + said);
   }
+  return said;
+}
+
+/// The URL of the server that runs only where a test asks for it.
+std::optional<std::string> from_started(Server server, const char* option) {
+  if (!from_environment(Server::mysql, "_URL")) return std::nullopt;
+  run_script("start", server);
+  std::string said = run_script("url", server, option);
+  while (said.ends_with('\n')) said.pop_back();
+  return said;
 }
 
 }  // namespace
@@ -99,8 +115,16 @@ const char* name(Server server) {
       return "mariadb";
     case Server::mysql:
       return "mysql";
+    case Server::mysql_nobinlog:
+      return "mysql-nobinlog";
   }
   std::abort();
+}
+
+std::string test_name(Server server) {
+  std::string out = name(server);
+  std::replace(out.begin(), out.end(), '-', '_');
+  return out;
 }
 
 std::ostream& operator<<(std::ostream& out, Server server) {
@@ -108,9 +132,11 @@ std::ostream& operator<<(std::ostream& out, Server server) {
 }
 
 std::optional<std::string> url(Server server) {
+  if (server == Server::mysql_nobinlog) return from_started(server, nullptr);
   return from_environment(server, "_URL");
 }
 std::optional<std::string> admin_url(Server server) {
+  if (server == Server::mysql_nobinlog) return from_started(server, "--admin");
   return from_environment(server, "_ADMIN_URL");
 }
 
@@ -128,6 +154,14 @@ void pause(Server server) {
 }
 void resume(Server server) {
   run_script("continue", server);
+}
+
+StopsAfter::~StopsAfter() {
+  try {
+    stop(server_);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+  }
 }
 
 RunsAgainAfter::~RunsAgainAfter() {

@@ -14,16 +14,23 @@
 
 namespace assent::testing {
 
-enum class Server { postgres, mariadb, mysql };
+enum class Server {
+  postgres,
+  mariadb,
+  mysql,
+  mysql_nobinlog,  ///< a MySQL server without its binary log; few tests need it, so asking for its URL starts it
+};
 
 /// As scripts/server knows it.
 const char* name(Server server);
+/// As a test may be called.
+std::string test_name(Server server);
 std::ostream& operator<<(std::ostream& out, Server server);
 
 inline constexpr const char* no_mysql = "no MySQL server is to be had here (scripts/fetch-mysql says why)";
 
 /// URL of the database `assent_test`, as its owner `assent`; `assent_test2` is another of the same owner.
-/// Empty only for Server::mysql.
+/// Empty only for MySQL's.
 std::optional<std::string> url(Server server);
 
 /// The same database, as the superuser `admin`.
@@ -39,6 +46,18 @@ void kill_9(Server server);
 /// SIGSTOP to all processes of the server, until resume().
 void pause(Server server);
 void resume(Server server);
+
+/// Stops a server that only one test needs, whatever becomes of the test.
+class StopsAfter {
+ public:
+  explicit StopsAfter(Server server) : server_(server) {}
+  ~StopsAfter();
+  StopsAfter(const StopsAfter&) = delete;
+  StopsAfter& operator=(const StopsAfter&) = delete;
+
+ private:
+  Server server_;
+};
 
 /// Leaves the server running for the tests that follow, whatever becomes of the one that kills or pauses it.
 class RunsAgainAfter {
