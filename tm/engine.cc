@@ -13,6 +13,8 @@ namespace {
 /// A slot that nobody holds is examined again after so many passes, whether or not anything was seen of it.
 constexpr std::uint64_t examine_again = 60;
 
+constexpr std::size_t called_at_most = 10000;
+
 OutcomeKind kind_of(two_phase::End end) {
   switch (end) {
     case two_phase::End::committed:
@@ -287,13 +289,23 @@ RecoveryReport Engine::recovery_pass(bool ask_all_now) {
   RecoveryReport report = recoverer_->pass(
       logs, directory_->slots(), {.now = steady_now(), .dry_run = false, .ask_all_now = ask_all_now, .only = {}});
   for (const BranchReport& branch : report.branches) {
-    if (branch.transaction && branch.needs_person()) {
-      observer_->needs_person(*branch.transaction, branch.resource, std::string(branch.resolution.text));
-    }
+    if (branch.transaction && branch.needs_person()) call_for_person(branch);
   }
   release_clean(report);
   settle_one_phase();
   return report;
+}
+
+void Engine::call_for_person(const BranchReport& branch) {
+  const auto [called, first] = called_for_.try_emplace(branch.xid);
+  if (!first && called->second == branch.resolution.text) return;
+  called->second = branch.resolution.text;
+  if (first) called_order_.push_back(branch.xid);
+  if (called_order_.size() > called_at_most) {
+    called_for_.erase(called_order_.front());
+    called_order_.pop_front();
+  }
+  observer_->needs_person(*branch.transaction, branch.resource, std::string(branch.resolution.text));
 }
 
 void Engine::adopt_orphans(const RecoveryReport& last) {

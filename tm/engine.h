@@ -96,6 +96,7 @@ class Engine {
   RecoveryReport recovery_pass(bool ask_all_now);
   void adopt_orphans(const RecoveryReport& last);
   void release_clean(const RecoveryReport& report);
+  void call_for_person(const BranchReport& branch);
   void settle_one_phase();
   Outcome judge(const TransactionId& id, const DecisionLog& log, bool process_lives);
   Outcome judge_unproven(const TransactionId& id, const DecisionLog& log);
@@ -119,6 +120,10 @@ class Engine {
   std::vector<std::unique_ptr<Slot>> adopted_;
   std::set<int> examined_;  ///< slots that nobody holds and that were found clean since
   std::uint64_t examined_passes_ = 0;
+  /// Branches that a person was called for, and why: every pass finds them again. The latest; a branch that drops out
+  /// of a report may only have a database that is away, or a slot that is released meanwhile.
+  std::map<Xid, std::string> called_for_;
+  std::deque<Xid> called_order_;  ///< of called_for_, oldest first
 
   const std::chrono::milliseconds recovery_interval_;
   Mutex recovery_mutex_;

@@ -29,7 +29,7 @@ class Observer {
   virtual void heuristic(const Outcome& /*outcome*/) {}
   /// Recovery finished a branch that was pending, unconfirmed or left by a crash.
   virtual void resolved(const TransactionId& /*id*/, const std::string& /*resource*/, const Reply& /*reply*/) {}
-  /// Recovery found what only a person can settle.
+  /// Recovery found what only a person can settle. Told once for a branch, and again when `why` changes.
   virtual void needs_person(const TransactionId& /*id*/, const std::string& /*resource*/, const std::string& /*why*/) {}
   /// A branch was opened; `waited` is the time until a session was there and the branch had begun.
   virtual void branch_started(const std::string& /*resource*/, std::chrono::nanoseconds /*waited*/) {}

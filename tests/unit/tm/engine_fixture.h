@@ -33,6 +33,9 @@ class RecordingObserver : public Observer {
   void resolved(const TransactionId& id, const std::string& resource, const Reply& reply) override {
     add("resolved " + std::to_string(id.sequence) + "/" + resource + " " + std::string(xopen_name(reply.code)));
   }
+  void needs_person(const TransactionId& id, const std::string& resource, const std::string& why) override {
+    add("person " + std::to_string(id.sequence) + "/" + resource + " " + why);
+  }
   void log_stalled(const std::string&) override { add("log stalled"); }
 
   std::vector<std::string> lines() const {

@@ -254,6 +254,35 @@ TEST_F(EngineTest, a_load_goes_on_while_recovery_runs_in_a_loop) {
   EXPECT_TRUE(a_->prepared().empty());
 }
 
+TEST_F(EngineTest, a_person_is_called_once_for_a_branch_and_again_only_when_the_reason_changes) {
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  a_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "lost"));
+  a_->before(Verb::finish_commit, [&](const Xid& xid) { a_->lose(xid); });
+  const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  ASSERT_THAT(outcome.pending(), ElementsAre("a"));
+  const auto calls = [&] {
+    std::vector<std::string> out;
+    for (const std::string& line : observer_->lines()) {
+      if (line.starts_with("person")) out.push_back(line);
+    }
+    return out;
+  };
+  for (int i = 0; i < 3; ++i) static_cast<void>(manager.recover_now());
+  EXPECT_THAT(calls(), ElementsAre(HasSubstr("person 1/a decided, and neither the list")));
+
+  a_->set_down(true);
+  static_cast<void>(manager.recover_now());
+  a_->set_down(false);
+  static_cast<void>(manager.recover_now());
+  EXPECT_EQ(calls().size(), 1U) << "a database that was away is no news";
+
+  a_->set_fate(Xid::of(outcome.id(), "a"), Fate::rolled_back);
+  for (int i = 0; i < 3; ++i) static_cast<void>(manager.recover_now());
+  EXPECT_THAT(calls(), ElementsAre(HasSubstr("neither the list"), HasSubstr("the database rolled it back")));
+}
+
 TEST_F(EngineTest, what_a_process_left_is_finished_by_the_next_open) {
   TransactionId id;
   {
