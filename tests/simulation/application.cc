@@ -1,0 +1,166 @@
+// What runs in a simulated process: the public door of the production library, used as an application uses it.
+
+#include <stdexcept>
+#include <utility>
+
+#include "assent/tests/simulation/resource.h"
+#include "assent/tests/simulation/world.h"
+#include "assent/tm/transaction_manager.h"
+#include "assent/xa/error.h"
+
+namespace assent::simulation {
+namespace {
+
+using Handles = std::vector<Resource<Simulated>>;
+
+struct WorkFailed : std::runtime_error {
+  WorkFailed() : std::runtime_error("the application gave up") {}
+};
+
+}  // namespace
+
+class World::Watch final : public Observer {
+ public:
+  Watch(World& world, App& app) : world_(world), app_(app) {}
+  void step(const Step& step) override {
+    world_.trace_.mix(step.id.sequence * 2 + (step.executed ? 1 : 0));
+    if (!world_.trace_.keeps() || step.executed) return;
+    const InTheWorld outside;
+    world_.say(app_.name, std::string(step.verb) + " " + step.id.text() + "/" + std::string(step.resource));
+  }
+  void heuristic(const Outcome& outcome) override {
+    const InTheWorld outside;
+    world_.ledger_.told(outcome.id(), OutcomeKind::heuristic);
+  }
+  void resolved(const TransactionId& id, const std::string& resource, const Reply& reply) override {
+    if (!world_.trace_.keeps()) return;
+    const InTheWorld outside;
+    world_.say(app_.name, "recovery settles " + id.text() + "/" + resource + ": " + describe(reply));
+  }
+  void needs_person(const TransactionId& id, const std::string& resource, const std::string& why) override {
+    if (!world_.trace_.keeps()) return;
+    const InTheWorld outside;
+    world_.say(app_.name, "needs a person: " + id.text() + "/" + resource + ": " + why);
+  }
+  void log_stalled(const std::string& why) override {
+    app_.must_reopen = true;
+    const InTheWorld outside;
+    world_.say(app_.name, "the log stalls: " + why);
+  }
+
+ private:
+  World& world_;
+  App& app_;
+};
+
+void World::app_main(App& app, int clients) {
+  Node& node = *nodes_[static_cast<std::size_t>(app.node)];
+  try {
+    Config config;
+    config.node = "node-" + std::to_string(app.node);
+    config.log_directory = "log";
+    config.recovery_interval = std::chrono::milliseconds(300 + dice_.below(1500));
+    config.threads = 2 + dice_.below(3);
+    config.log_segment_bytes = std::size_t{32} << 10;
+    for (const auto& [name, database] : node.databases) {
+      ResourceSpec spec;
+      spec.name = name;
+      spec.url.scheme = "simulated";
+      config.resources.push_back(spec);
+    }
+    Registry registry;
+    registry.add("simulated", [&node](const ResourceSpec& spec) {
+      return std::make_shared<SimulatedResource>(spec.name, *node.databases.at(spec.name), node.number);
+    });
+    auto tm = std::make_unique<TransactionManager>(
+        TransactionManager::open(config, registry, std::make_shared<Watch>(*this, app)));
+    Handles handles;
+    for (const auto& [name, database] : node.databases) handles.push_back(tm->resource<Simulated>(name));
+    {
+      std::vector<Thread> threads;
+      for (int i = 0; i < clients; ++i) threads.emplace_back([&] { client(app, *tm, handles); });
+    }
+    const bool stays = dice_.happens(700);
+    while (!app.must_reopen && (healed_ || stays)) scheduler_.sleep(50ms);
+    {
+      const InTheWorld outside;
+      say(app.name, "closes");
+    }
+    handles.clear();
+    tm.reset();
+  } catch (const Error& error) {
+    const InTheWorld outside;
+    say(app.name, std::string("ends: ") + error.what());
+  }
+  const InTheWorld outside;
+  scheduler_.after(0ns, [this, &app, &node] {
+    if (!app.alive) return;
+    say(app.name, "has ended");
+    end_app(app);
+    keep_running(node);
+  });
+}
+
+template <class Manager, class Handles>
+void World::client(App& app, Manager& tm, Handles& handles) {
+  const std::uint64_t count = 1 + dice_.below(4);
+  for (std::uint64_t i = 0; i < count && !app.must_reopen && !healed_; ++i) {
+    scheduler_.sleep(dice_.between(0ns, 250ms));
+    const std::size_t most = std::min<std::size_t>(handles.size(), 3);
+    const std::size_t branches = dice_.happens(150) ? 1 : 2 + dice_.below(most - 1);
+    const std::size_t first = dice_.below(handles.size());
+    const bool gives_up = dice_.happens(60);
+    const bool in_steps = dice_.happens(400);
+    std::optional<std::chrono::milliseconds> deadline;
+    if (dice_.happens(250)) deadline = std::chrono::milliseconds(2 + dice_.below(1500));
+    std::vector<TransactionId> ids;
+    const auto tell = [&](const TransactionId& id, OutcomeKind kind) {
+      const InTheWorld outside;
+      ledger_.told(id, kind);
+      say(app.name, "is told " + std::string(to_string(kind)) + " " + id.text());
+    };
+    const auto work = [&](Transaction& tx) {
+      ids.push_back(tx.id());
+      {
+        const InTheWorld outside;
+        ledger_.began(tx.id(), app.node);
+        begun_.push_back(tx.id());
+        say(app.name, "begins " + tx.id().text());
+      }
+      for (std::size_t k = 0; k < branches; ++k) {
+        const BranchOptions options{.isolation = Isolation::database_default, .read_only = dice_.happens(120)};
+        tx.on(handles[(first + k) % handles.size()], options, [](Branch&) {});
+        if (dice_.happens(100)) scheduler_.sleep(dice_.between(1ms, 100ms));
+      }
+      if (gives_up) throw WorkFailed();
+    };
+    try {
+      if (in_steps) {
+        Transaction tx = tm.begin({.deadline = deadline, .label = "in steps"});
+        work(tx);
+        const Outcome outcome = tx.commit();
+        tell(outcome.id(), outcome.kind());
+      } else {
+        const Outcome outcome = tm.run({.deadline = deadline, .label = "run"}, work);
+        for (const TransactionId& id : ids) tell(id, id == outcome.id() ? outcome.kind() : OutcomeKind::rolled_back);
+      }
+    } catch (const WorkFailed&) {
+      for (const TransactionId& id : ids) tell(id, OutcomeKind::rolled_back);
+    } catch (const Error& error) {
+      for (const TransactionId& id : ids) tell(id, OutcomeKind::rolled_back);
+      if (error.code() == ErrorCode::log_failed) return;
+    }
+    if (!begun_.empty() && dice_.happens(300)) {
+      const TransactionId id = begun_[dice_.below(begun_.size())];
+      if (ledger_.find(id)->node != app.node) continue;
+      try {
+        const Outcome outcome = tm.outcome(id);
+        tell(id, outcome.kind());
+      } catch (const Error&) {
+        continue;  // its log is not of this node any more
+      }
+    }
+  }
+}
+
+}  // namespace assent::simulation

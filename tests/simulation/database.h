@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/tests/simulation/ledger.h"
+#include "assent/tests/simulation/scheduler.h"
+#include "assent/tests/simulation/trace.h"
+#include "assent/xa/resource_manager.h"
+
+namespace assent::simulation {
+
+enum class Kind { postgres, mysql, mariadb, sqlite };
+std::string_view to_string(Kind kind);
+
+/// What goes wrong between a client and this server, of 1000 times.
+struct Manners {
+  std::uint64_t loses_request = 0;
+  std::uint64_t loses_reply = 0;
+  std::uint64_t is_slow = 0;          ///< seconds instead of a millisecond
+  std::uint64_t refuses_prepare = 0;  ///< a constraint, a serialization failure, PostgreSQL's silent ROLLBACK
+  std::uint64_t denies_branch = 0;    ///< "no such branch", though it is prepared
+  std::uint64_t hides_branch = 0;     ///< MariaDB: OK to a finish that met the leaving owner, and nothing done
+  std::uint64_t loses_prepared = 0;   ///< MySQL with its binary log: at a crash
+};
+
+/// What the adapter hears.
+struct Answer {
+  Reply reply;
+  Fate fate = Fate::unknown;
+  bool yes = false;
+  std::vector<PreparedBranch> list;
+};
+
+/// A database server as its adapter sees it: prepared branches that survive it, sessions that do not, and the manners
+/// of the real ones that were measured (FACTS of each product, docs/adapters.md). All of it belongs to the world.
+class Database {
+ public:
+  Database(Scheduler& scheduler, Ledger& ledger, Trace& trace, Kind kind, std::string name);
+
+  Kind kind() const { return kind_; }
+  const std::string& name() const { return name_; }
+  const std::string& identity() const { return identity_; }
+  bool is_up() const { return up_; }
+  Manners manners;
+  std::uint64_t faults() const { return faults_; }
+
+  // By the world.
+
+  void crash();
+  void start();
+  /// Every session of the process is lost; the server notices each in its own time.
+  void cut(const Process& process);
+  /// The same, and nobody waits for answers any more.
+  void client_died(const Process& process);
+  /// The server notices now whatever it has not noticed yet.
+  void notice_all();
+  /// A branch of nobody in this world: another format, or another log.
+  void add_bystander(const Xid& xid);
+  bool bystanders_untouched() const;
+  /// As a dump restored later has it. What was done since is undone, and excused.
+  void remember();
+  void restore();
+  /// This server's data in a new database.
+  void clone_from(const Database& other);
+  struct Left {
+    Xid xid;
+    bool prepared = false;
+  };
+  /// Ours that are not over.
+  std::vector<Left> left() const;
+
+  // From a thread of a process: blocks.
+
+  std::uint64_t open_session(int node);
+  void close_session(std::uint64_t session);
+  Answer ask(std::uint64_t session, std::function<Answer()> at_server);
+
+  // At the server.
+
+  Answer begin(const Xid& xid, std::uint64_t session, bool read_only);
+  Answer prepare(const Xid& xid);
+  Answer commit_one_phase(const Xid& xid);
+  /// By the session that prepared it.
+  Answer finish_own(const Xid& xid, bool commit);
+  Answer finish(const Xid& xid, bool commit, bool carrier_is_dead, int node);
+  Answer list();
+  Answer fate(const Xid& xid, bool with_evidence);
+  Answer settle(const Xid& xid);
+  Answer carrier_gone(const Xid& xid, bool carrier_is_dead);
+  Answer forget(const std::vector<Xid>& xids);
+
+ private:
+  enum class State { active, prepared, committed, rolled_back };
+  struct Branch {
+    Xid xid;
+    State state = State::active;
+    bool read_only = false;
+    bool hidden = false;
+    bool witness = false;  ///< its row is there
+    bool bystander = false;
+    std::uint64_t session = 0;  ///< 0: none carries it
+  };
+  struct Session {
+    std::int64_t pid = 0;
+    int node = 0;
+    bool gone = false;  ///< the client thinks so; the server has not noticed
+  };
+  struct Call {
+    Ticket caller;
+    std::int64_t pid = 0;
+    bool answered = false;
+    Answer answer;
+  };
+
+  void say(const std::string& what);
+  void fault(const std::string& what);
+  void lose(std::uint64_t session);
+  void end_session(std::uint64_t session);
+  void end_branch(Branch& branch, bool commit);
+  void answer(std::uint64_t call, Answer what, Time delay);
+  Branch* find(const Xid& xid);
+  bool carried(const Branch& branch) const { return branch.session != 0 && sessions_.contains(branch.session); }
+
+  Scheduler& scheduler_;
+  Ledger& ledger_;
+  Trace& trace_;
+  const Kind kind_;
+  const std::string name_;
+  const std::string identity_;
+  bool up_ = true;
+  std::map<Xid, Branch> branches_;
+  std::map<Xid, Branch> remembered_;
+  std::map<std::uint64_t, Session> sessions_;
+  std::map<std::uint64_t, Call> calls_;
+  std::uint64_t next_ = 1;
+  std::uint64_t faults_ = 0;
+};
+
+}  // namespace assent::simulation

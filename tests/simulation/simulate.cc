@@ -1,0 +1,168 @@
+// assent_simulate: runs seeds, and says which broke a promise.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "assent/tests/simulation/world.h"
+
+namespace assent::simulation {
+namespace {
+
+struct Order {
+  std::uint64_t seeds = 1000;
+  std::uint64_t from = 1;
+  std::uint64_t jobs = 1;
+  bool trace = false;
+  bool until_found = false;
+};
+
+struct Tally {
+  std::uint64_t seeds = 0;
+  std::uint64_t violations = 0;
+  std::uint64_t first_bad = 0;
+};
+
+// One line a seed, from a worker to its parent.
+struct Line {
+  std::uint64_t seed, steps, transactions, crashes, faults, fingerprint, violated;
+};
+
+int usage(int status) {
+  std::fputs(
+      "Usage: assent_simulate [--seeds N] [--from SEED] [--jobs N] [--trace] [--until-found]\n"
+      "  --seeds N      so many worlds, of consecutive seeds (default 1000; 1 with --trace)\n"
+      "  --from SEED    the first (default 1)\n"
+      "  --jobs N       processes that share them (default 1)\n"
+      "  --trace        tell the story of each, line by line\n"
+      "  --until-found  stop at the first violation\n"
+      "Exit status: 0 every promise kept, 1 a violation (its seed is printed), 2 usage.\n",
+      status == 0 ? stdout : stderr);
+  return status;
+}
+
+std::uint64_t median(std::vector<std::uint64_t>& all) {
+  if (all.empty()) return 0;
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  std::nth_element(all.begin(), middle, all.end());
+  return *middle;
+}
+
+void work(const Order& order, std::uint64_t mine, int out) {
+  for (std::uint64_t i = mine; i < order.seeds; i += order.jobs) {
+    const Report report = simulate(order.from + i, order.trace);
+    for (const std::string& line : report.trace) std::printf("%s\n", line.c_str());
+    if (!report.violation.empty()) {
+      std::printf("seed %llu: %s\n", static_cast<unsigned long long>(report.seed), report.violation.c_str());
+    }
+    std::fflush(stdout);
+    const Line line{report.seed,
+                    report.steps,
+                    report.transactions,
+                    report.crashes,
+                    report.faults,
+                    report.fingerprint,
+                    report.violation.empty() ? 0U : 1U};
+    if (write(out, &line, sizeof line) != static_cast<ssize_t>(sizeof line)) _exit(3);
+    if (order.until_found && line.violated != 0) return;
+  }
+}
+
+int run(const Order& order) {
+  int pipes[2];
+  if (pipe(pipes) != 0) return 3;
+  std::fflush(stdout);
+  std::vector<pid_t> workers;
+  for (std::uint64_t i = 0; i < order.jobs; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      close(pipes[0]);
+      work(order, i, pipes[1]);
+      _exit(0);
+    }
+    workers.push_back(pid);
+  }
+  close(pipes[1]);
+  std::vector<std::uint64_t> steps;
+  std::vector<std::uint64_t> transactions;
+  std::vector<std::uint64_t> crashes;
+  std::vector<std::uint64_t> faults;
+  std::uint64_t violations = 0;
+  std::uint64_t fingerprint = 0;
+  const bool progress = isatty(2) != 0 && !order.trace;
+  Line line{};
+  while (read(pipes[0], &line, sizeof line) == static_cast<ssize_t>(sizeof line)) {
+    steps.push_back(line.steps);
+    transactions.push_back(line.transactions);
+    crashes.push_back(line.crashes);
+    faults.push_back(line.faults);
+    violations += line.violated;
+    fingerprint ^= line.fingerprint * (line.seed | 1U);
+    if (progress && steps.size() % 500 == 0) {
+      std::fprintf(stderr, "\r%zu of %llu seeds, %llu violations", steps.size(),
+                   static_cast<unsigned long long>(order.seeds), static_cast<unsigned long long>(violations));
+    }
+    if (order.until_found && violations != 0) break;
+  }
+  if (progress) std::fputs("\r\033[K", stderr);
+  bool died = false;
+  for (const pid_t pid : workers) {
+    if (order.until_found && violations != 0) kill(pid, SIGTERM);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    died = died || (violations == 0 && status != 0);
+  }
+  if (died) std::printf("a worker died\n");
+  std::printf(
+      "%zu seeds from %llu, %llu violations; median of a seed: %llu steps, %llu transactions, %llu crashes, %llu other "
+      "faults; fingerprint %016llx\n",
+      steps.size(), static_cast<unsigned long long>(order.from), static_cast<unsigned long long>(violations),
+      static_cast<unsigned long long>(median(steps)), static_cast<unsigned long long>(median(transactions)),
+      static_cast<unsigned long long>(median(crashes)), static_cast<unsigned long long>(median(faults)),
+      static_cast<unsigned long long>(fingerprint));
+  return violations != 0 || died ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace assent::simulation
+
+int main(int argc, char** argv) {
+  using namespace assent::simulation;
+  Order order;
+  bool seeds_given = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const auto number = [&](std::uint64_t& to) {
+      if (++i >= argc) return false;
+      const char* const end = argv[i] + std::strlen(argv[i]);
+      return std::from_chars(argv[i], end, to).ptr == end && to > 0;
+    };
+    bool good = true;
+    if (argument == "--seeds") {
+      good = number(order.seeds);
+      seeds_given = true;
+    } else if (argument == "--from") {
+      good = number(order.from);
+    } else if (argument == "--jobs") {
+      good = number(order.jobs);
+    } else if (argument == "--trace") {
+      order.trace = true;
+    } else if (argument == "--until-found") {
+      order.until_found = true;
+    } else if (argument == "--help") {
+      return usage(0);
+    } else {
+      good = false;
+    }
+    if (!good) return usage(2);
+  }
+  if (order.trace && !seeds_given) order.seeds = 1;
+  return run(order);
+}
