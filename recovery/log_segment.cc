@@ -1,5 +1,7 @@
 #include "assent/recovery/log_segment.h"
 
+#include "assent/xa/planted_defect.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -58,6 +60,7 @@ Checkpoint checkpoint_of(const State& state) {
     out.batches.push_back(std::exchange(batch, {}));
   };
   state.checkpoint([&](const Record& record) {
+    if (planted(Defect::decision_left_behind) && std::holds_alternative<Decision>(record)) return;
     append(batch, record);
     if (batch.size() > max_batch_room - max_record) close();
   });
@@ -107,6 +110,11 @@ Segment::Appended Segment::append(std::string& records) {
     return {Forced::refused, written.error, no_room(written.error)};
   }
   // A crash here leaves the batch whole, in part or not at all; nobody has been told anything.
+  if (planted(Defect::acts_before_sync)) {
+    next_block_ += buffer_.size() / block_bytes;
+    ++next_lsn_;
+    return {};
+  }
   if (const auto error = file_->sync_data()) return {Forced::uncertain, error, false};
   next_block_ += buffer_.size() / block_bytes;
   ++next_lsn_;

@@ -5,6 +5,8 @@
 
 #include "assent/recovery/recovery_pass.h"
 
+#include "assent/xa/planted_defect.h"
+
 namespace assent {
 namespace {
 
@@ -69,7 +71,7 @@ void RecoveryPass::ask_witness(Site& site, Branch& branch) {
     // end of its session would be seen by neither.
     Result<bool> gone = site.manager().carrier_gone(report.xid, finish_options(evidence));
     if (!gone) note_failure(site, gone.failure());
-    evidence.carrier_gone = gone && *gone;
+    evidence.carrier_gone = (gone && *gone) || planted(Defect::late_prepare_forgotten);
     report.lines.push_back(site.report.name + (evidence.carrier_gone ? ": no session can prepare it any more"
                                                                      : ": a session may still prepare it"));
   }
@@ -150,6 +152,10 @@ void RecoveryPass::commit(Site& site, Branch& branch) {
   }
   if (reply.code == Code::heuristic_rollback || reply.code == Code::heuristic_mixed) {
     evidence.database = DatabaseSays::rolled_back;
+    return;
+  }
+  if (planted(Defect::not_found_truncates) && reply.code == Code::not_found) {
+    report.done = true;
     return;
   }
   // `not_found` says neither committed nor rolled back, and a rollback of something decided is believed only when the

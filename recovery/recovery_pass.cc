@@ -1,5 +1,7 @@
 #include "assent/recovery/recovery_pass.h"
 
+#include "assent/xa/planted_defect.h"
+
 #include <algorithm>
 
 namespace assent {
@@ -185,6 +187,7 @@ IdentityIs RecoveryPass::identity_of(const Log& log, const std::string& name, co
   if (recorded == log.recorded.end()) return IdentityIs::not_recorded;
   // Not reached now: nothing is done to it in this pass, so nothing needs to be known of it.
   if (!site->report.identity) return IdentityIs::same;
+  if (planted(Defect::identity_unchecked)) return IdentityIs::same;
   return recorded->second == *site->report.identity ? IdentityIs::same : IdentityIs::changed;
 }
 
@@ -270,6 +273,7 @@ void RecoveryPass::fill_owner(Branch& branch) {
   const TransactionId id = *branch.report.transaction;
   BranchReport& report = branch.report;
   branch.log = find_log(id.log);
+  if (planted(Defect::wrong_decider) && branch.log == nullptr) branch.log = &logs_.front();
   if (branch.log != nullptr) {
     report.evidence.owner = Owner::in_hand;
     return;
@@ -300,8 +304,12 @@ void RecoveryPass::fill_log(Branch& branch) {
     evidence.incarnation = IncarnationIs::live;
     const auto state = live_.find(id);
     evidence.engine = state == live_.end() ? EngineSays::active : state->second.says;
+    if (planted(Defect::live_rolled_back)) evidence.incarnation = IncarnationIs::gone;
   } else if (incarnation == log.incarnations.end()) {
     evidence.incarnation = IncarnationIs::unknown;
+    if (planted(Defect::incarnation_unchecked) || planted(Defect::wrong_decider)) {
+      evidence.incarnation = IncarnationIs::gone;
+    }
   } else {
     const IncarnationRecord& known = incarnation->second;
     evidence.incarnation = !known.presumable ? IncarnationIs::gone_log_moved

@@ -1,5 +1,7 @@
 #include "assent/tm/driver.h"
 
+#include "assent/xa/planted_defect.h"
+
 #include <optional>
 #include <utility>
 #include <variant>
@@ -136,6 +138,7 @@ ForceResult Driver::force() {
       engine_.observer().log_stalled(engine_.log().poisoned().value_or("the log refused a decision"));
       return ForceResult::refused;
     case Forced::uncertain:
+      if (planted(Defect::failed_force_is_abort)) return ForceResult::refused;
       engine_.observer().log_stalled(engine_.log().poisoned().value_or("a force was cut off"));
       return ForceResult::uncertain;
   }

@@ -6,6 +6,7 @@
 #include "assent/recovery/log_view.h"
 #include "assent/tm/driver.h"
 #include "assent/xa/error.h"
+#include "assent/xa/planted_defect.h"
 
 namespace assent::detail {
 namespace {
@@ -180,7 +181,8 @@ void Engine::admit(ResourceEntry& entry) {
   recorded.insert(recorded.end(), left_to_others_.begin(), left_to_others_.end());
   for (const LoggedResource& logged : recorded) {
     const bool formerly = std::find(entry.formerly.begin(), entry.formerly.end(), logged.name) != entry.formerly.end();
-    if ((logged.name == name || formerly) && logged.identity != probe->identity) {
+    if ((logged.name == name || formerly) && logged.identity != probe->identity &&
+        !planted(Defect::identity_unchecked)) {
       throw Error(ErrorCode::resource_unfit,
                   "behind resource '" + name + "' stands another database: the log knows " + logged.identity.text() +
                       ", the server says " + probe->identity.text(),

@@ -26,7 +26,7 @@ class World::Watch final : public Observer {
     world_.trace_.mix(step.id.sequence * 2 + (step.executed ? 1 : 0));
     if (!world_.trace_.keeps() || step.executed) return;
     const InTheWorld outside;
-    world_.say(app_.name, std::string(step.verb) + " " + step.id.text() + "/" + std::string(step.resource));
+    world_.tell(app_.name, std::string(step.verb) + " " + step.id.text() + "/" + std::string(step.resource));
   }
   void heuristic(const Outcome& outcome) override {
     const InTheWorld outside;
@@ -35,12 +35,12 @@ class World::Watch final : public Observer {
   void resolved(const TransactionId& id, const std::string& resource, const Reply& reply) override {
     if (!world_.trace_.keeps()) return;
     const InTheWorld outside;
-    world_.say(app_.name, "recovery settles " + id.text() + "/" + resource + ": " + describe(reply));
+    world_.tell(app_.name, "recovery settles " + id.text() + "/" + resource + ": " + describe(reply));
   }
   void needs_person(const TransactionId& id, const std::string& resource, const std::string& why) override {
     if (!world_.trace_.keeps()) return;
     const InTheWorld outside;
-    world_.say(app_.name, "needs a person: " + id.text() + "/" + resource + ": " + why);
+    world_.tell(app_.name, "needs a person: " + id.text() + "/" + resource + ": " + why);
   }
   void log_stalled(const std::string& why) override {
     app_.must_reopen = true;
@@ -91,6 +91,9 @@ void World::app_main(App& app, int clients) {
   } catch (const Error& error) {
     const InTheWorld outside;
     say(app.name, std::string("ends: ") + error.what());
+    // No disk of this world flips a bit.
+    if (error.code() == ErrorCode::log_damaged)
+      ledger_.violated(std::string("a sound log is refused: ") + error.what());
   }
   const InTheWorld outside;
   scheduler_.after(0ns, [this, &app, &node] {

@@ -308,6 +308,7 @@ Answer Database::finish_own(const Xid& xid, bool commit) {
                     (branch->state == State::prepared || (branch->state == State::active && !commit));
   if (!open) return not_found();
   say((commit ? "commits " : "rolls back ") + xid.text());
+  if (commit) ledger_.acted_on_decision(xid);
   end_branch(*branch, commit);
   return ok();
 }
@@ -330,6 +331,7 @@ Answer Database::finish(const Xid& xid, bool commit, bool carrier_is_dead, int n
     }
   }
   say((commit ? "commits for recovery " : "rolls back for recovery ") + xid.text());
+  if (commit) ledger_.acted_on_decision(xid);
   end_branch(*branch, commit);
   return ok();
 }

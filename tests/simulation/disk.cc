@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "assent/recovery/log_view.h"
+#include "assent/xa/error.h"
+
 namespace assent::simulation {
 
 /// In the process: a number. The file itself is the world's, and is closed when the process dies.
@@ -198,6 +201,33 @@ void Disk::empty() {
 
 void Disk::slow_down(Time each) {
   slow_ = each;
+}
+
+bool Disk::holds_decision(const TransactionId& id) const {
+  // As the log writes it (docs/log_format.md): incarnation and number, the low byte first.
+  std::string bytes;
+  for (const std::uint64_t number : {static_cast<std::uint64_t>(id.incarnation), id.sequence}) {
+    for (int shift = 0; shift < 64; shift += 8) bytes += static_cast<char>(number >> shift & 0xFF);
+  }
+  if (under_.on_disk(bytes)) return true;
+  // Or it lies across the border of two blocks: then the reader must find it.
+  test::FakeFileSystem left;
+  std::set<std::string> slots;
+  for (const auto& [path, contents] : under_.durable()) {
+    for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      static_cast<void>(left.make_directory(path.substr(0, slash)));
+    }
+    left.set_contents(path, contents);
+    if (path.find("slot-") != std::string::npos) slots.insert(path.substr(0, path.rfind('/')));
+  }
+  for (const std::string& slot : slots) {
+    try {
+      if (LogView::read(left, slot)->find(id)) return true;
+    } catch (const Error&) {
+      continue;  // a slot without a log yet
+    }
+  }
+  return false;
 }
 
 Disk::Copy Disk::copy() const {

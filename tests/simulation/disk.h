@@ -9,6 +9,7 @@
 #include "assent/recovery/file_system.h"
 #include "assent/tests/simulation/scheduler.h"
 #include "assent/tests/support/fake_file_system.h"
+#include "assent/xa/xid.h"
 
 namespace assent::simulation {
 
@@ -40,6 +41,8 @@ class Disk {
   void restore(const Copy& copy);
   void move() { under_.move_everything(); }
 
+  /// A power failure now would leave the decision in some log, at the least.
+  bool holds_decision(const TransactionId& id) const;
   std::uint64_t used() const { return under_.used(); }
 
  private:

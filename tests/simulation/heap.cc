@@ -53,11 +53,6 @@ Heap::~Heap() {
   region().taken[static_cast<std::size_t>(begin_ - region().base) / heap_bytes] = false;
 }
 
-void Heap::clear() {
-  used_ = 0;
-  for (Free*& list : free_) list = nullptr;
-}
-
 bool Heap::owns(const void* pointer) {
   const auto at = reinterpret_cast<std::uintptr_t>(pointer);
   const auto base = reinterpret_cast<std::uintptr_t>(region().base);

@@ -13,12 +13,7 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  /// Everything that was allocated here is gone.
-  void clear();
-
   void* allocate(std::size_t bytes);
-  /// Bytes in use since clear(), those freed meanwhile included.
-  std::size_t used() const { return used_; }
 
   static Heap* current;
   static bool owns(const void* pointer);

@@ -5,7 +5,18 @@
 namespace assent::simulation {
 
 void Ledger::began(const TransactionId& id, int node) {
-  if (!all_.try_emplace(id, Transaction{node, {}, {}, {}, false}).second) violated(id.text() + " was begun twice");
+  if (!all_.try_emplace(id, Transaction{node, {}, {}, {}, false, false}).second)
+    violated(id.text() + " was begun twice");
+}
+
+void Ledger::acted_on_decision(const Xid& xid) {
+  const auto id = xid.transaction();
+  if (!id || !all_.contains(*id)) return;
+  Transaction& transaction = all_.at(*id);
+  // A request that was under way when an older copy of the log was brought back stands on the newer one.
+  if (transaction.proven || transaction.stuck) return;
+  transaction.proven = true;
+  if (!is_on_disk(*id, transaction.node)) violated(xid.text() + " is committed, and its decision is not on the disk");
 }
 
 void Ledger::enlisted(const Xid& xid, const std::string& database) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,11 +26,16 @@ class Ledger {
     int node = 0;
     std::map<std::string, Branch> branches;  ///< those that write, by resource
     std::optional<OutcomeKind> told;
-    std::string excuse;  ///< the fault that makes the promises void for it, or empty
-    bool stuck = false;  ///< only a person may settle it: its log was copied or restored
+    std::string excuse;   ///< the fault that makes the promises void for it, or empty
+    bool proven = false;  ///< its decision was seen on the disk
+    bool stuck = false;   ///< only a person may settle it: its log was copied or restored
   };
 
   void began(const TransactionId& id, int node);
+  /// Asked once for each transaction: is its decision on the disk?
+  std::function<bool(const TransactionId&, int node)> is_on_disk;
+  /// A prepared branch is about to be committed.
+  void acted_on_decision(const Xid& xid);
   void enlisted(const Xid& xid, const std::string& database);
   void committed(const Xid& xid, const std::string& database);
   void rolled_back(const Xid& xid);

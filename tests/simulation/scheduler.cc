@@ -116,7 +116,7 @@ Fiber* Scheduler::fresh() {
 }
 
 void Scheduler::spawn(Process& process, std::function<void()> what) {
-  Heap* const before = std::exchange(Heap::current, &process.heap_);
+  Heap* const before = std::exchange(Heap::current, process.heap_.get());
   auto* const task = new std::function<void()>(std::move(what));
   Heap::current = nullptr;
   Fiber* const fiber = fresh();
@@ -124,7 +124,7 @@ void Scheduler::spawn(Process& process, std::function<void()> what) {
   fiber->process = &process;
   fiber->what = task;
   fiber->handling = {};
-  fiber->heap = &process.heap_;
+  fiber->heap = process.heap_.get();
   fiber->parked = fiber->woken = fiber->ended = false;
   fiber->context = context::make_fcontext(fiber->stack + stack_bytes, stack_bytes - 4096, [](context::transfer_t from) {
     auto* const self = static_cast<Fiber*>(from.data);
@@ -237,7 +237,7 @@ void Scheduler::kill(Process& process) {
     idle_.push_back(fiber);
   }
   process.fibers_.clear();
-  process.heap_.clear();
+  process.heap_.reset();
 }
 
 }  // namespace assent::simulation

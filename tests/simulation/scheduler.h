@@ -122,14 +122,13 @@ class Process {
  public:
   explicit Process(std::int64_t pid) : pid_(pid) {}
   std::int64_t pid() const { return pid_; }
-  Heap& heap() { return heap_; }
   /// SIGSTOP until then, and SIGCONT.
   void pause(Time until) { paused_until_ = until; }
 
  private:
   friend class Scheduler;
   const std::int64_t pid_;
-  Heap heap_;
+  std::unique_ptr<Heap> heap_ = std::make_unique<Heap>();  // none once it is dead
   std::vector<Fiber*> fibers_;
   Time paused_until_{0};
 };

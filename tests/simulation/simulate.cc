@@ -1,5 +1,6 @@
 // assent_simulate: runs seeds, and says which broke a promise.
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -7,14 +8,43 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "assent/tests/simulation/world.h"
+#include "assent/xa/planted_defect.h"
+
+#ifdef ASSENT_PLANTED_DEFECTS
+assent::Defect assent::planted_defect = assent::Defect::none;
+#endif
 
 namespace assent::simulation {
 namespace {
+
+#ifdef ASSENT_PLANTED_DEFECTS
+constexpr std::string_view defect_names[] = {"none",
+                                             "wrong_decider",
+                                             "incarnation_unchecked",
+                                             "copied_log_trusted",
+                                             "acts_before_sync",
+                                             "failed_force_is_abort",
+                                             "not_found_truncates",
+                                             "decision_left_behind",
+                                             "late_prepare_forgotten",
+                                             "live_rolled_back",
+                                             "identity_unchecked"};
+
+bool plant(std::string_view name) {
+  for (std::size_t i = 0; i < std::size(defect_names); ++i) {
+    if (defect_names[i] != name) continue;
+    planted_defect = static_cast<Defect>(i);
+    return true;
+  }
+  return false;
+}
+#endif
 
 struct Order {
   std::uint64_t seeds = 1000;
@@ -22,13 +52,14 @@ struct Order {
   std::uint64_t jobs = 1;
   bool trace = false;
   bool until_found = false;
+  bool must_find = false;
 };
 
-struct Tally {
-  std::uint64_t seeds = 0;
-  std::uint64_t violations = 0;
-  std::uint64_t first_bad = 0;
-};
+// A tiny world proves nothing: what the median seed must hold.
+constexpr std::uint64_t least_transactions = 10;
+constexpr std::uint64_t least_crashes = 3;
+constexpr std::uint64_t least_faults = 5;
+constexpr std::size_t enough_to_tell = 1000;
 
 // One line a seed, from a worker to its parent.
 struct Line {
@@ -37,13 +68,15 @@ struct Line {
 
 int usage(int status) {
   std::fputs(
-      "Usage: assent_simulate [--seeds N] [--from SEED] [--jobs N] [--trace] [--until-found]\n"
+      "Usage: assent_simulate [--seeds N] [--from SEED] [--jobs N] [--trace] [--until-found] [--must-find]\n"
       "  --seeds N      so many worlds, of consecutive seeds (default 1000; 1 with --trace)\n"
       "  --from SEED    the first (default 1)\n"
       "  --jobs N       processes that share them (default 1)\n"
       "  --trace        tell the story of each, line by line\n"
       "  --until-found  stop at the first violation\n"
-      "Exit status: 0 every promise kept, 1 a violation (its seed is printed), 2 usage.\n",
+      "  --must-find    the same, and its absence is the failure (for planted defects)\n"
+      "Exit status: 0 every promise kept, 1 a violation (its seed is printed), 2 usage, 3 a worker died,\n"
+      "4 the worlds are too tame to prove anything.\n",
       status == 0 ? stdout : stderr);
   return status;
 }
@@ -127,7 +160,14 @@ int run(const Order& order) {
       static_cast<unsigned long long>(median(steps)), static_cast<unsigned long long>(median(transactions)),
       static_cast<unsigned long long>(median(crashes)), static_cast<unsigned long long>(median(faults)),
       static_cast<unsigned long long>(fingerprint));
-  return violations != 0 || died ? 1 : 0;
+  if (died) return 3;
+  if (order.must_find) return violations != 0 ? 0 : 1;
+  if (violations != 0) return 1;
+  const bool tame =
+      median(transactions) < least_transactions || median(crashes) < least_crashes || median(faults) < least_faults;
+  if (steps.size() < enough_to_tell || !tame) return 0;
+  std::printf("too tame: a median seed must hold 10 transactions, 3 crashes and 5 other faults at least\n");
+  return 4;
 }
 
 }  // namespace
@@ -156,6 +196,15 @@ int main(int argc, char** argv) {
       order.trace = true;
     } else if (argument == "--until-found") {
       order.until_found = true;
+    } else if (argument == "--must-find") {
+      order.until_found = order.must_find = true;
+#ifdef ASSENT_PLANTED_DEFECTS
+    } else if (argument == "--defect") {
+      good = ++i < argc && plant(argv[i]);
+    } else if (argument == "--defects") {
+      for (const std::string_view name : defect_names) std::printf("%s\n", std::string(name).c_str());
+      return 0;
+#endif
     } else if (argument == "--help") {
       return usage(0);
     } else {

@@ -13,11 +13,13 @@ namespace assent::simulation {
 /// be compared without being told.
 class Trace {
  public:
-  /// Called with each line when somebody listens.
+  /// `keep`: somebody listens.
   explicit Trace(bool keep) : keep_(keep) {}
 
   bool keeps() const { return keep_; }
   void say(Time now, std::string_view who, const std::string& what);
+  /// The same, for what is put into words only when somebody listens: it leaves the fingerprint alone.
+  void tell(Time now, std::string_view who, const std::string& what);
   /// Of what is not worth a line.
   void mix(std::uint64_t value) { fingerprint_ = (fingerprint_ ^ value) * 0x100000001B3U; }
 

@@ -18,6 +18,9 @@ World* World::running = nullptr;
 
 World::World(std::uint64_t seed, bool trace) : seed_(seed), dice_(seed), scheduler_(dice_), trace_(trace) {
   running = this;
+  ledger_.is_on_disk = [this](const TransactionId& id, int node) {
+    return nodes_[static_cast<std::size_t>(node)]->disk->holds_decision(id);
+  };
 }
 
 World::~World() {

@@ -78,6 +78,7 @@ class World {
   App* some_app();
 
   void say(std::string_view who, const std::string& what) { trace_.say(scheduler_.now(), who, what); }
+  void tell(std::string_view who, const std::string& what) { trace_.tell(scheduler_.now(), who, what); }
   void crash(std::string_view who, const std::string& what);
   void fault(std::string_view who, const std::string& what);
 

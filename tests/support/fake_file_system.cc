@@ -282,6 +282,27 @@ void FakeFileSystem::flip_bit(const std::string& path, std::uint64_t byte, int b
   }
 }
 
+bool FakeFileSystem::on_disk(std::string_view bytes) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [path, directory] : directories_) {
+    for (const auto& [name, node] : directory.on_disk) {
+      if (node != nullptr && node->on_disk.find(bytes) != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
+std::map<std::string, std::string> FakeFileSystem::durable() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, std::string> out;
+  for (const auto& [path, directory] : directories_) {
+    for (const auto& [name, node] : directory.on_disk) {
+      if (node != nullptr) out.emplace((path.empty() ? "" : path + '/') + name, node->on_disk);
+    }
+  }
+  return out;
+}
+
 std::uint64_t FakeFileSystem::used_locked() const {
   std::uint64_t sum = 0;
   for (const auto& [path, directory] : directories_) {

@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "assent/recovery/file_system.h"
@@ -60,6 +61,10 @@ class FakeFileSystem final : public FileSystem {
   std::string contents(const std::string& path) const;
   void set_contents(const std::string& path, std::string bytes);
   void flip_bit(const std::string& path, std::uint64_t byte, int bit);
+  /// Would be found in some file after a crash now that lost everything unsynced.
+  bool on_disk(std::string_view bytes) const;
+  /// All files as such a crash would leave them.
+  std::map<std::string, std::string> durable() const;
   /// Bytes of all files.
   std::uint64_t used() const;
   /// Calls of sync_data() that answered no error.
