@@ -113,7 +113,7 @@ Reply Manager::finish_locked(Session& session, const Xid& xid, Verb verb, const 
   bool waited = false;
   while (true) {
     if (!session.facts().detaches_on_prepare || waited) {
-      const Reply owner_gone = await_owner(session, xid, options);
+      Reply owner_gone = await_owner(session, xid, options);
       if (!owner_gone.is_ok()) return owner_gone;
       waited = true;
     }

@@ -262,7 +262,7 @@ Result<Fate> Manager::fate(const Xid& xid, const std::string& evidence) {
   auto lease = recovery_session();
   if (!lease) return lease.failure();
   Session& session = *lease.value();
-  const auto answer = [&]() -> Result<Fate> {
+  auto answer = [&]() -> Result<Fate> {
     const auto row = witness_.look(session, xid);
     if (!row) return row.failure();
     if (*row == Witness::Row::committed) return Fate::committed;
@@ -282,7 +282,7 @@ Result<Fate> Manager::settle(const Xid& xid) {
   if (!is_ours(xid)) return not_ours(xid);
   auto lease = recovery_session();
   if (!lease) return lease.failure();
-  const auto answer = witness_.settle(*lease.value(), xid);
+  auto answer = witness_.settle(*lease.value(), xid);
   if (!lease.value()->lost()) lease->give_back();
   return answer;
 }
@@ -291,7 +291,7 @@ Reply Manager::forget(const std::vector<Xid>& finished) {
   if (finished.empty()) return Reply::ok();
   auto lease = recovery_session();
   if (!lease) return lease.failure();
-  const Reply reply = witness_.forget(*lease.value(), finished);
+  Reply reply = witness_.forget(*lease.value(), finished);
   if (reply.is_ok()) lease->give_back();
   const std::lock_guard lock(mutex_);
   for (const Xid& xid : finished) free_since_.erase(xid);

@@ -12,7 +12,7 @@ constexpr int settle_attempts = 10;
 
 }  // namespace
 
-Witness::Witness(std::string schema)
+Witness::Witness(const std::string& schema)
     : table_(identifier(schema) + ".`assent_witness`"), identity_table_(identity_table(schema)) {}
 
 std::string Witness::key(const Xid& xid) const {

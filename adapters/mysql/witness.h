@@ -17,7 +17,7 @@ namespace assent::mysql {
 /// absence definite by inserting the opposite ('r') under the same key, so that one of both fails.
 class Witness {
  public:
-  explicit Witness(std::string schema);
+  explicit Witness(const std::string& schema);
 
   /// The statement that a branch runs first.
   std::string insert(const Xid& xid) const;

@@ -65,7 +65,7 @@ Reply Resource::with_session(const std::function<Reply(Session&)>& ask, bool aga
     Result<Lease> lease = control_.take();
     if (!lease) return lease.failure();
     Session& session = **lease;
-    const Reply reply = ask(session);
+    Reply reply = ask(session);
     if (session.idle()) {
       lease->give_back();
     } else {

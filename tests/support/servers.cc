@@ -82,7 +82,7 @@ std::string run_script(const char* verb, Server server, const char* option = nul
   const int error = ::posix_spawn(&child, script, &actions, nullptr, arguments.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   ::close(output[1]);
-  const std::string said = error == 0 ? read_to_end(output[0]) : std::string();
+  std::string said = error == 0 ? read_to_end(output[0]) : std::string();
   ::close(output[0]);
   check(error, script);
 
