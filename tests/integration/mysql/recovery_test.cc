@@ -59,7 +59,8 @@ TEST_P(Recovery, ends_a_hung_owner_whose_incarnation_is_dead_and_waits_for_its_e
   EXPECT_EQ(other->commit().code, Code::ok);
   EXPECT_NE(hung->commit().code, Code::ok);
   EXPECT_EQ(v(1), 5);
-  EXPECT_EQ(owner_of(one), "");
+  // On MySQL the owner was left in peace; its session is closed only now, and the server may need a moment to see that.
+  while (!owner_of(one).empty()) std::this_thread::yield();
 }
 
 TEST_P(Recovery, proves_that_a_carrier_is_gone) {
