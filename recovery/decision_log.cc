@@ -301,12 +301,18 @@ void SegmentedLog::force_record(log::Record record, const std::string& what) {
   std::string bytes;
   log::append(bytes, record);
   if (submit(&record, bytes) == Forced::durable) return;
-  const auto lock = enter();
-  if (poisoned_) {
-    throw Error(ErrorCode::log_failed, what + " was not forced to the log: " + *poisoned_,
+  bool failed = false;
+  std::string why;
+  {
+    const auto lock = enter();
+    failed = poisoned_.has_value();
+    why = poisoned_.value_or(refusal_);
+  }
+  if (failed) {
+    throw Error(ErrorCode::log_failed, what + " was not forced to the log: " + why,
                 "mend the disk, then open the log again");
   }
-  throw Error(ErrorCode::environment, what + " was not forced to the log: " + refusal_,
+  throw Error(ErrorCode::environment, what + " was not forced to the log: " + why,
               "make room on the disk; nothing is lost, and the log works again when there is room");
 }
 

@@ -111,7 +111,7 @@ void build_batch(std::string& out, std::string& records, const Seal& seal, std::
     put(block + 8, static_cast<std::uint16_t>(i));
     put(block + 10, static_cast<std::uint16_t>(blocks));
     put(block + 12, static_cast<std::uint16_t>(used));
-    std::memcpy(block + block_head, records.data() + from, used);
+    records.copy(block + block_head, used, from);
     put(block + sum_at, seal.of_block({block, sum_at}, lsn, first_block + i));
   }
 }

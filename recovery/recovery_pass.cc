@@ -164,16 +164,17 @@ void RecoveryPass::judge_identity(Site& site, const Log& log) {
         "first";
     return;
   }
-  for (const auto& [recorded, identity] : log.recorded) {
-    if (identity != *site.report.identity) continue;
-    const Site* other = find_site(recorded);
-    const bool both = other != nullptr && other != &site;
-    site.report.problem = both ? ResourceReport::Problem::identity_shared : ResourceReport::Problem::renamed;
-    site.report.text = both ? name + " and " + recorded + " are one database, " + identity.text()
-                            : name + " is the database that the log knows as " + recorded + ", " + identity.text();
-    site.report.hint = both ? "configure one of the two"
-                            : "if " + recorded + " was renamed, say formerly = [\"" + recorded + "\"] for " + name;
-  }
+  const auto known =
+      std::ranges::find_if(log.recorded, [&](const auto& each) { return each.second == *site.report.identity; });
+  if (known == log.recorded.end()) return;
+  const auto& [recorded, identity] = *known;
+  const Site* other = find_site(recorded);
+  const bool both = other != nullptr && other != &site;
+  site.report.problem = both ? ResourceReport::Problem::identity_shared : ResourceReport::Problem::renamed;
+  site.report.text = both ? name + " and " + recorded + " are one database, " + identity.text()
+                          : name + " is the database that the log knows as " + recorded + ", " + identity.text();
+  site.report.hint = both ? "configure one of the two"
+                          : "if " + recorded + " was renamed, say formerly = [\"" + recorded + "\"] for " + name;
 }
 
 IdentityIs RecoveryPass::identity_of(const Log& log, const std::string& name, const Site* site) const {

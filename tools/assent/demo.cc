@@ -146,6 +146,7 @@ class Demonstration {
                                    "--transfers",   std::to_string(options.transfers)};
     if (!options.die_before.empty()) words.insert(words.end(), {"--die-before", options.die_before});
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     pid_t child = 0;
@@ -221,7 +222,7 @@ class Demonstration {
       const bool left = out != north.transfers.end();
       const bool arrived = in != south.transfers.end();
       right = right && left == arrived && (!left || out->second == -in->second);
-      const auto cell = [](std::string text, std::size_t width) {
+      const auto cell = [](const std::string& text, std::size_t width) {
         return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
       };
       terminal_.line(cell(std::to_string(transfer), 10) + cell(left ? std::to_string(-out->second) : "-", 17) +

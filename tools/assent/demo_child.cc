@@ -38,7 +38,7 @@ Exit demo_child(const DemoChildOptions& options) {
   TransactionManager manager = TransactionManager::open(config, all_adapters(), death);
   const int last = options.first_transfer + options.transfers - 1;
   for (int transfer = options.first_transfer; transfer <= last; ++transfer) {
-    const std::int64_t amount = 10 * transfer;
+    const std::int64_t amount = std::int64_t{10} * transfer;
     if (transfer == last && !options.die_before.empty()) death->arm();
     const Outcome outcome = manager.run(
         {.deadline = std::chrono::seconds(20),
