@@ -10,6 +10,14 @@
 #include <cstring>
 #include <utility>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace assent::simulation {
 namespace {
 
@@ -34,6 +42,48 @@ void exchange(Handling& other) {
   std::memcpy(static_cast<char*>(globals) + sizeof mine.caught, &other.uncaught, sizeof other.uncaught);
   other = mine;
 }
+
+/// Sanitizers are told of every change of stacks: `leave` before the jump, `arrive` after it.
+class Side {
+ public:
+#if defined(__SANITIZE_ADDRESS__)
+  void begin_on(const void* bottom, std::size_t size) {
+    bottom_ = bottom;
+    size_ = size;
+    // Threads that were killed left their frames' marks.
+    ASAN_UNPOISON_MEMORY_REGION(bottom, size);
+  }
+  void leave(const Side& to) {
+    __sanitizer_start_switch_fiber(&fake_, to.bottom_, to.size_);
+  }
+  /// Learns where the other side's stack is, for the way back.
+  void arrive(Side& from) {
+    __sanitizer_finish_switch_fiber(fake_, &from.bottom_, &from.size_);
+  }
+
+ private:
+  void* fake_ = nullptr;
+  const void* bottom_ = nullptr;
+  std::size_t size_ = 0;
+#elif defined(__SANITIZE_THREAD__)
+  void begin_on(const void*, std::size_t) {
+    if (fiber_ != nullptr) __tsan_destroy_fiber(fiber_);
+    fiber_ = __tsan_create_fiber(0);
+  }
+  void leave(const Side& to) {
+    if (fiber_ == nullptr) fiber_ = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to.fiber_, 0);
+  }
+  void arrive(Side&) {}
+
+ private:
+  void* fiber_ = nullptr;
+#else
+  void begin_on(const void*, std::size_t) {}
+  void leave(const Side&) {}
+  void arrive(Side&) {}
+#endif
+};
 
 /// Stacks outlive their world: mapping one costs more than a transaction.
 std::vector<char*>& spare_stacks() {
@@ -69,6 +119,8 @@ struct Fiber {
   bool parked = false;
   bool woken = false;
   bool ended = false;
+  Side side;
+  Side scheduler_side;
 };
 
 Scheduler* Scheduler::running = nullptr;
@@ -124,11 +176,13 @@ void Scheduler::spawn(Process& process, std::function<void()> what) {
   fiber->process = &process;
   fiber->what = task;
   fiber->handling = {};
+  fiber->side.begin_on(fiber->stack + 4096, stack_bytes - 4096);
   fiber->heap = process.heap_.get();
   fiber->parked = fiber->woken = fiber->ended = false;
   fiber->context = context::make_fcontext(fiber->stack + stack_bytes, stack_bytes - 4096, [](context::transfer_t from) {
     auto* const self = static_cast<Fiber*>(from.data);
     self->scheduler = from.fctx;
+    self->side.arrive(self->scheduler_side);
     enter(self);
   });
   process.fibers_.push_back(fiber);
@@ -147,7 +201,9 @@ void Scheduler::enter(void* fiber) {
 
 void Scheduler::give_way() {
   Fiber& self = *current_;
+  self.side.leave(self.scheduler_side);
   const context::transfer_t from = context::jump_fcontext(self.scheduler, &self);
+  self.side.arrive(self.scheduler_side);
   self.scheduler = from.fctx;
 }
 
@@ -155,7 +211,9 @@ void Scheduler::resume(Fiber& fiber) {
   current_ = &fiber;
   Heap::current = fiber.heap;
   exchange(fiber.handling);
+  fiber.scheduler_side.leave(fiber.side);
   const context::transfer_t back = context::jump_fcontext(fiber.context, &fiber);
+  fiber.scheduler_side.arrive(fiber.side);
   fiber.context = back.fctx;
   exchange(fiber.handling);
   fiber.heap = std::exchange(Heap::current, nullptr);

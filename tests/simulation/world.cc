@@ -149,7 +149,8 @@ void World::one_fault() {
     });
   } else {
     lose_power(node, "is started again with " + database.name() + " leading to a copy of it");
-    auto clone = std::make_unique<Database>(scheduler_, ledger_, trace_, database.kind(), database.name() + "-copy");
+    auto clone = std::make_unique<Database>(scheduler_, ledger_, trace_, database.kind(),
+                                            database.name() + "-copy-" + std::to_string(clones_.size() + 1));
     clone->clone_from(database);
     node.databases[database.name()] = clone.get();
     clones_.push_back(std::move(clone));
