@@ -184,6 +184,7 @@ std::vector<LoggedResource> unnamed_resources(const Survey& survey, const Setup&
     }
   }
   std::vector<LoggedResource> result;
+  result.reserve(out.size());
   for (auto& [name, logged] : out) result.push_back(logged);
   return result;
 }
