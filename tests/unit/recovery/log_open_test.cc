@@ -14,7 +14,7 @@ using OpenedLog = LogFixture;
 
 /// Writes a decision whose writer dies between the write and the sync: it is in the page cache, and nobody was told.
 Decision left_in_the_page_cache(FakeFileSystem& disk, std::unique_ptr<DecisionLog> log) {
-  const Decision decision = decision_of(*log, log->begin_incarnation(), 1);
+  Decision decision = decision_of(*log, log->begin_incarnation(), 1);
   disk.on_sync([&disk](const std::string&) {
     disk.on_sync(nullptr);
     disk.kill();
