@@ -39,6 +39,16 @@ std::string percent_decode(std::string_view text, const char* part) {
   return out;
 }
 
+/// A terminal would act on control characters, and a line of a protocol would end at one.
+std::string escape_controls(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+    out += control ? '%' + to_hex({&c, 1}) : std::string(1, c);
+  }
+  return out;
+}
+
 void parse_authority(std::string_view authority, ResourceUrl& url) {
   if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) {
     const std::string_view user_info = authority.substr(0, at);
@@ -76,8 +86,9 @@ void parse_query(std::string_view query, ResourceUrl& url) {
     const std::size_t equals = pair.find('=');
     if (equals == std::string_view::npos || equals == 0) refuse("a parameter that is not key=value");
     std::string key = percent_decode(pair.substr(0, equals), "parameters");
+    // Not named: behind a password with a '?' in it that should have been %3f, it is a part of the password.
     if (!url.parameters.emplace(key, percent_decode(pair.substr(equals + 1), "parameters")).second) {
-      refuse("parameter '" + key + "' stands twice");
+      refuse("a parameter stands twice");
     }
   }
 }
@@ -121,7 +132,7 @@ std::string ResourceUrl::redacted() const {
     out += separator + key + '=' + (secret ? "…" : value);
     separator = '&';
   }
-  return out;
+  return escape_controls(out);
 }
 
 void take_password(ResourceUrl& url) {

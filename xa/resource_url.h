@@ -21,7 +21,7 @@ struct ResourceUrl {
   /// Throws Error{configuration} with one sentence that never repeats the password.
   static ResourceUrl parse(std::string_view text);
 
-  /// Without password and without the values of parameters that hold secrets.
+  /// One line for people: without password and without the values of parameters that hold secrets.
   std::string redacted() const;
 };
 

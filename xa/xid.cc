@@ -35,19 +35,13 @@ std::optional<std::uint64_t> parse_hex64(std::string_view text) {
 
 template <class Integer>
 std::optional<Integer> parse_decimal(std::string_view text) {
-  // Canonical only: from_chars would take leading zeros, and then two texts would name one thing.
-  if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+  // Canonical only: from_chars would take leading zeros and "-0", and then two texts would name one thing.
+  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+  if (digits.starts_with('0') && text != "0") return std::nullopt;
   Integer value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
-}
-
-std::optional<std::int64_t> parse_format_id(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  const auto magnitude = parse_decimal<std::int64_t>(negative ? text.substr(1) : text);
-  if (!magnitude || (negative && *magnitude == 0)) return std::nullopt;
-  return negative ? -*magnitude : *magnitude;
 }
 
 std::string to_base64(std::string_view bytes) {
@@ -173,7 +167,7 @@ std::optional<Xid> Xid::from_text(std::string_view text) {
   const std::size_t first = text.find(':');
   const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
   if (second == std::string_view::npos) return std::nullopt;
-  const auto format_id = parse_format_id(text.substr(0, first));
+  const auto format_id = parse_decimal<std::int64_t>(text.substr(0, first));
   auto gtrid = from_hex(text.substr(first + 1, second - first - 1));
   auto bqual = from_hex(text.substr(second + 1));
   if (!format_id || !gtrid || !bqual) return std::nullopt;
@@ -198,7 +192,7 @@ std::optional<Xid> from_gid(std::string_view gid) {
   const std::size_t first = gid.find('_');
   const std::size_t second = first == std::string_view::npos ? first : gid.find('_', first + 1);
   if (second == std::string_view::npos) return std::nullopt;
-  const auto format_id = parse_format_id(gid.substr(0, first));
+  const auto format_id = parse_decimal<std::int64_t>(gid.substr(0, first));
   auto gtrid = from_base64(gid.substr(first + 1, second - first - 1));
   auto bqual = from_base64(gid.substr(second + 1));
   if (!format_id || !gtrid || !bqual) return std::nullopt;

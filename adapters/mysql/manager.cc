@@ -19,6 +19,13 @@ std::optional<Failure> set_for_recovery(Session& session) {
       .failure;
 }
 
+/// The whole of the text; one text a number.
+std::optional<std::int64_t> number(const std::string& text) {
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return std::to_string(value) == text ? std::optional(value) : std::nullopt;
+}
+
 Reply not_ours(const Xid& xid) {
   return Reply::not_done(Code::invalid, xid.text() + " is not one of Assent's branches, or its parts are too long");
 }
@@ -149,13 +156,9 @@ Result<std::unique_ptr<Branch>> Manager::adopt(sql::Connection& borrowed, const 
 
 std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb) {
   if (row.size() != 4 || !row[0] || !row[1] || !row[2] || !row[3]) return std::nullopt;
-  const auto number = [](const std::string& text) {
-    std::int64_t value = -1;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-  };
-  const std::int64_t gtrid_length = number(*row[1]);
-  const std::int64_t bqual_length = number(*row[2]);
+  const auto format_id = number(*row[0]);
+  const std::int64_t gtrid_length = number(*row[1]).value_or(-1);
+  const std::int64_t bqual_length = number(*row[2]).value_or(-1);
   // Not FORMAT='SQL': that quotes printable names and writes others in hex, where the bytes themselves need no reading.
   std::optional<std::string> bytes;
   if (mariadb) {
@@ -169,14 +172,14 @@ std::optional<PreparedBranch> decode_recovered(const Row& row, bool mariadb) {
   }
   PreparedBranch out;
   const auto max_part = static_cast<std::int64_t>(Xid::max_part);
-  if (!bytes || gtrid_length < 1 || gtrid_length > max_part || bqual_length < 0 || bqual_length > max_part ||
-      static_cast<std::int64_t>(bytes->size()) != gtrid_length + bqual_length) {
+  if (!format_id || !bytes || gtrid_length < 1 || gtrid_length > max_part || bqual_length < 0 ||
+      bqual_length > max_part || static_cast<std::int64_t>(bytes->size()) != gtrid_length + bqual_length) {
     out.xid.format_id = 0;
     out.raw = bytes ? binary_literal(*bytes) : *row[3];
     out.note = "not an Xid";
     return out;
   }
-  out.xid.format_id = number(*row[0]);
+  out.xid.format_id = *format_id;
   out.xid.gtrid = bytes->substr(0, static_cast<std::size_t>(gtrid_length));
   out.xid.bqual = bytes->substr(static_cast<std::size_t>(gtrid_length));
   out.raw = xid_literal(out.xid);

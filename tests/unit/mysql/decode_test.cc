@@ -34,7 +34,8 @@ TEST(RecoveredRows, without_a_bqual_are_branches_too) {
 
 TEST(RecoveredRows, that_contradict_themselves_are_shown_and_are_no_xid) {
   for (const Row& row : {Row{"1", "4", "2", "abc"}, Row{"1", "65", "0", std::string(65, 'a')},
-                         Row{"1", "-1", "4", "abc"}, Row{"1", "", "", "abc"}}) {
+                         Row{"1", "-1", "4", "abc"}, Row{"1", "", "", "abc"}, Row{"", "1", "2", "abc"},
+                         Row{"99999999999999999999", "1", "2", "abc"}, Row{"1", "1 ", "2", "abc"}}) {
     const auto branch = decode_recovered(row, true);
     ASSERT_TRUE(branch);
     EXPECT_EQ(branch->xid.format_id, 0);

@@ -55,6 +55,22 @@ TEST(Config, absolute_paths_stay) {
   EXPECT_EQ(config.resources[0].url.path, "/var/a.db");
 }
 
+TEST(Config, a_letter_beyond_ascii_is_a_letter) {
+  EXPECT_EQ(parse("node = \"n\"\nlog = \"/srv/\u00e9t\u00e9\"").log_directory, "/srv/\u00e9t\u00e9");
+  EXPECT_EQ(refusal(head + "\u00e9 = 1\n").substr(0, 14), "assent.toml:3:");
+}
+
+TEST(Config, what_is_no_toml_is_refused_with_its_line) {
+  for (const char* line : {"[", "[[", "[\x14resources.a]", "\x7f = 1", "node", "[resources.\u00e9]"}) {
+    EXPECT_EQ(refusal(head + line + "\n").substr(0, 14), "assent.toml:3:") << line;
+  }
+}
+
+TEST(Config, a_path_that_the_system_would_cut_is_refused) {
+  EXPECT_EQ(refusal("node = \"n\"\nlog = \"/var/lib\\u0000/x\"\n"),
+            "assent.toml:2: 'log' must be a path without a NUL");
+}
+
 TEST(Config, an_unknown_key_is_refused_with_its_line) {
   EXPECT_EQ(refusal(head + "recovery = 1\n"), "assent.toml:3: unknown key 'recovery'");
   EXPECT_EQ(refusal(head + "[resources.a]\nurl = \"p://h/x\"\npol = 1\n"),

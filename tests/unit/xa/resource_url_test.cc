@@ -37,10 +37,15 @@ TEST(ResourceUrl, never_shows_a_password) {
   EXPECT_EQ(url.redacted(), "mysql://bob@db:3306/shop?ssl_key_password=…");
 }
 
+TEST(ResourceUrl, is_shown_in_one_line) {
+  EXPECT_EQ(ResourceUrl::parse("p://h/a%0ab%1b%7f").redacted(), "p://h/a%0ab%1b%7f");
+}
+
 TEST(ResourceUrl, malformed_is_refused_with_a_word_and_without_the_password) {
-  for (const char* text : {"", "bank", "://x", "Post://x/y", "p://geheim:geheim@h:0/x", "p://u:geheim@h:99999/x",
-                           "p://u:geheim@h:x/x", "p://u:geheim%G1@h/x", "p://u:geheim@h/x?novalue", "p://[::1/x",
-                           "p://h/x?a=1&a=2", "p://u:geheim@h/x y", "p://h/%00", "p://h/%4"}) {
+  for (const char* text :
+       {"", "bank", "://x", "Post://x/y", "p://geheim:geheim@h:0/x", "p://u:geheim@h:99999/x", "p://u:geheim@h:x/x",
+        "p://u:geheim%G1@h/x", "p://u:geheim@h/x?novalue", "p://[::1/x", "p://h/x?a=1&a=2",
+        "p://u:12?geheim=1&geheim=2@h/x", "p://u:geheim@h/x y", "p://h/%00", "p://h/%4"}) {
     try {
       ResourceUrl::parse(text);
       FAIL() << text;

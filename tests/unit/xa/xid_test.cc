@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace assent {
 namespace {
 
@@ -39,11 +41,15 @@ TEST(Xid, shows_a_foreign_one_and_reads_it_back) {
   EXPECT_EQ(foreign.text(), "1:0067:");
   EXPECT_EQ(Xid::from_text("1:0067:"), foreign);
   EXPECT_EQ(Xid::from_text("-1:67:68"), (Xid{-1, "g", "h"}));
+  const Xid least{std::numeric_limits<std::int64_t>::min(), "g", ""};
+  EXPECT_EQ(Xid::from_text(least.text()), least);
+  EXPECT_EQ(from_gid(to_gid(least)), least);
 }
 
 TEST(Xid, refuses_damaged_text) {
-  for (const char* text : {"", ":", "1:", "1::", "01:67:", "1:6:", "1:6G:", "x:67:", "-0:67:",
-                           "l-0123456789abcdef-fedcba9876543210-42/", "l-0123456789abcdef-fedcba9876543210-42/a b"}) {
+  for (const char* text :
+       {"", ":", "1:", "1::", "01:67:", "1:6:", "1:6G:", "x:67:", "-0:67:", "-01:67:", "-:67:", "--1:67:",
+        "l-0123456789abcdef-fedcba9876543210-42/", "l-0123456789abcdef-fedcba9876543210-42/a b"}) {
     EXPECT_FALSE(Xid::from_text(text)) << text;
   }
   EXPECT_FALSE(Xid::from_text("1:" + std::string(130, '0') + ":"));
