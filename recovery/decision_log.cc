@@ -54,7 +54,9 @@ class SegmentedLog final : public DecisionLog {
     incarnation_ = Incarnation{options_.random()};
   }
 
-  ~SegmentedLog() override { flush(); }
+  ~SegmentedLog() override {
+    if (segment_ != nullptr) flush();  // else open() refused it
+  }
 
   void load();
 

@@ -186,7 +186,7 @@ std::string time_text(std::int64_t ms) {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
-/// Words of the application on a terminal: control characters would act there.
+/// Names and words come from outside; on a terminal control characters would act.
 std::string printable(std::string text) {
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
@@ -195,7 +195,7 @@ std::string printable(std::string text) {
 }
 
 std::string place_text(const FileIdentity& identity) {
-  return "machine " + (identity.machine.empty() ? "?" : identity.machine) + ", device " +
+  return "machine " + (identity.machine.empty() ? "?" : printable(identity.machine)) + ", device " +
          std::to_string(identity.device) + ", inode " + std::to_string(identity.inode) + ", born " +
          time_text(identity.born_ns / 1'000'000);
 }
@@ -327,7 +327,7 @@ std::string text_of(const Record& record) {
             std::string text = decision.id.text() + " commit, " + time_text(decision.decided_at_ms);
             if (!decision.label.empty()) text += ", \"" + printable(decision.label) + '"';
             for (const DecidedBranch& branch : decision.branches) {
-              text += ", " + branch.resource;
+              text += ", " + printable(branch.resource);
               if (!branch.evidence.empty()) text += " (evidence " + to_hex(branch.evidence) + ')';
             }
             return text;
@@ -348,9 +348,9 @@ std::string text_of(const Record& record) {
             return "found copied or restored, " + time_text(moved.at_ms) + "; was " + place_text(moved.was);
           },
           [](const Adopted& adopted) { return "adopted by a person, " + time_text(adopted.at_ms); },
-          [](const LoggedResource& resource) { return resource.name + " is " + printable(resource.identity.text()); },
+          [](const LoggedResource& resource) { return printable(resource.name + " is " + resource.identity.text()); },
           [](const PersonNote& note) {
-            return note.id.text() + '/' + note.resource + ", " + time_text(note.at_ms) + ": " + printable(note.what);
+            return printable(note.id.text() + '/' + note.resource + ", " + time_text(note.at_ms) + ": " + note.what);
           },
           [](const Recovered& recovered) { return recovered.id.text() + " committed by recovery"; },
           [](const Forgotten& forgotten) { return forgotten.id.text() + " given up by a person"; }},

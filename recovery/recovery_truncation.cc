@@ -30,7 +30,7 @@ void RecoveryPass::finish_decisions() {
     std::map<Site*, std::vector<Xid>> witnesses;
     std::vector<TransactionId> over;
     for (const auto& [id, decision] : log.unfinished) {
-      const auto xid_of = [&](const DecidedBranch& each) { return Xid::of(id, each.resource); };
+      const auto xid_of = [&id = id](const DecidedBranch& each) { return Xid::of(id, each.resource); };
       const bool all = std::ranges::all_of(
           decision.branches, [&](const DecidedBranch& each) { return branches_.at(xid_of(each)).report.done; });
       if (!all) continue;

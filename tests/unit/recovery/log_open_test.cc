@@ -49,6 +49,30 @@ TEST_F(OpenedLog, rule_3_every_open_makes_a_segment_of_its_own) {
   EXPECT_EQ(log->find(decision.id), decision);
 }
 
+// A machine that was set back to a snapshot may draw the same numbers again.
+TEST_F(OpenedLog, that_is_refused_is_not_flushed_when_its_incarnation_is_drawn_again) {
+  options.random = [] { return std::uint64_t{7}; };
+  auto log = open();
+  const Decision decision = decision_of(*log, log->begin_incarnation(), 0);
+  ASSERT_EQ(log->force(decision), Forced::durable);
+  log->finish(decision.id);
+  ASSERT_TRUE(log->flush());
+  ASSERT_EQ(log->force(decision_of(*log, Incarnation{7}, 1)), Forced::durable);
+  kill(log);
+  const std::string written = disk.contents(newest_path());
+  disk.flip_bit(newest_path(), written.find_last_not_of('\0'), 0);
+  EXPECT_EQ(refusal().code(), ErrorCode::log_damaged);
+}
+
+TEST_F(OpenedLog, is_shown_without_the_control_characters_in_it) {
+  auto log = open();
+  log->note_person(decision_of(*log, log->begin_incarnation(), 1).id, "a\nb", "c\x1b[2J");
+  std::string shown;
+  log_dump(disk, "slot", [&](const DumpedRecord& record) { shown = record.text; });
+  EXPECT_NE(shown.find("/a?b, "), std::string::npos) << shown;
+  EXPECT_NE(shown.find("c?[2J"), std::string::npos) << shown;
+}
+
 TEST(OpenedNode, rule_9_no_descriptor_of_log_or_lock_is_left_to_a_program_that_is_executed) {
   std::string root = (std::filesystem::temp_directory_path() / "assent-exec-XXXXXX").string();
   ASSERT_NE(::mkdtemp(root.data()), nullptr);
