@@ -192,12 +192,11 @@ inline is_copied() {
   }
 }
 
-/* The log is lost, and brought back from the copy. */
+/* The log of a dead process is lost, and brought back from the copy, once. */
 inline is_restored() {
   d_step {
-    faults > 0 && holder[THE_COPY] && !holder[0] ->
+    holder[THE_COPY] && !holder[0] && !moved[0] ->
     printf("somebody    loses log 0, and restores it from the copy\n");
-    faults--;
     moved[0] = 1;
     for (j : 0 .. TXS - 1) {
       cache[LT(0, j)] = cache[LT(THE_COPY, j)];

@@ -20,7 +20,7 @@
 #define SLOTS 1 /* log slots, 1 or 2; a process that finds them held has one elsewhere, with nothing in it */
 #endif
 #ifndef FAULTS
-#define FAULTS 2 /* in all: kills, power cuts, database crashes, lost messages, failed forces, a log restored */
+#define FAULTS 2 /* in all: kills, power cuts, database crashes, lost messages, failed forces */
 #endif
 
 /* What must hold, and what to say when it does not. */
