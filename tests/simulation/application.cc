@@ -59,7 +59,7 @@ void World::app_main(App& app, int clients) {
     Config config;
     config.node = "node-" + std::to_string(app.node);
     config.log_directory = "log";
-    config.recovery_interval = std::chrono::milliseconds(300 + dice_.below(1500));
+    config.recovery_interval = std::chrono::milliseconds(plan_ != nullptr ? 200 : 300 + dice_.below(1500));
     config.threads = 2 + dice_.below(3);
     config.log_segment_bytes = std::size_t{32} << 10;
     for (const auto& [name, database] : node.databases) {
@@ -78,9 +78,11 @@ void World::app_main(App& app, int clients) {
     for (const auto& [name, database] : node.databases) handles.push_back(tm->resource<Simulated>(name));
     {
       std::vector<Thread> threads;
-      for (int i = 0; i < clients; ++i) threads.emplace_back([&] { client(app, *tm, handles); });
+      if (plan_ != nullptr && clients > 0) threads.emplace_back([&] { small_client(app, *tm, handles); });
+      for (int i = 0; i < clients && plan_ == nullptr; ++i) threads.emplace_back([&] { client(app, *tm, handles); });
     }
-    const bool stays = dice_.happens(700);
+    client_done_ = true;
+    const bool stays = plan_ != nullptr || dice_.happens(700);
     while (!app.must_reopen && (healed_ || stays)) scheduler_.sleep(50ms);
     {
       const InTheWorld outside;
@@ -102,6 +104,34 @@ void World::app_main(App& app, int clients) {
     end_app(app);
     keep_running(node);
   });
+}
+
+template <class Manager, class Handles>
+void World::small_client(App& app, Manager& tm, Handles& handles) {
+  const auto done = [&](const TransactionId& id, OutcomeKind kind) {
+    const InTheWorld outside;
+    ledger_.told(id, kind);
+    say(app.name, "is told " + std::string(to_string(kind)) + " " + id.text());
+    client_done_ = true;
+  };
+  std::optional<TransactionId> id;
+  try {
+    Transaction tx = tm.begin();
+    id = tx.id();
+    {
+      const InTheWorld outside;
+      ledger_.began(*id, app.node);
+      begun_.push_back(*id);
+    }
+    for (std::size_t i = 0; i < handles.size(); ++i) {
+      const bool reads = plan_->sites[i].vote == SmallPlan::Vote::read_only;
+      tx.on(handles[i], {.isolation = Isolation::database_default, .read_only = reads}, [](Branch&) {});
+    }
+    const Outcome outcome = tx.commit();
+    done(*id, outcome.kind());
+  } catch (const Error&) {
+    if (id) done(*id, OutcomeKind::rolled_back);
+  }
 }
 
 template <class Manager, class Handles>

@@ -54,6 +54,14 @@ void Database::say(const std::string& what) {
   trace_.say(scheduler_.now(), name_, what);
 }
 
+bool Database::goes_wrong(Mishap::Kind kind, std::uint64_t per_mille) {
+  if (mishap.kind == kind && messages_ >= mishap.number) {
+    mishap = {};
+    return true;
+  }
+  return scheduler_.dice().happens(per_mille);
+}
+
 void Database::fault(const std::string& what) {
   ++faults_;
   say("FAULT " + what);
@@ -214,12 +222,13 @@ Answer Database::ask(std::uint64_t session, std::function<Answer()> at_server) {
     const InTheWorld world;
     Dice& dice = scheduler_.dice();
     id = next_++;
+    ++messages_;
     calls_.emplace(id, Call{scheduler_.ticket(), scheduler_.process().pid(), false, {}});
     const bool network = kind_ != Kind::sqlite;
     const bool slow = dice.happens(manners.is_slow);
     if (slow) fault("is slow");
     const Time there = slow ? dice.between(slow_least, slow_most) : dice.between(round_trip_least, round_trip_most);
-    if (network && dice.happens(manners.loses_request)) {
+    if (network && goes_wrong(Mishap::Kind::loses_request, manners.loses_request)) {
       fault("never hears a request");
       lose(session);
       answer(id, lost(), patience);
@@ -228,13 +237,15 @@ Answer Database::ask(std::uint64_t session, std::function<Answer()> at_server) {
       scheduler_.after(there, [this, id, session, network, what = std::move(at_server)] {
         const auto found = sessions_.find(session);
         if (!up_ || found == sessions_.end()) return answer(id, lost(), 1ms);
+        delay_ = Time{0};
         Answer done = what();
-        if (network && scheduler_.dice().happens(manners.loses_reply)) {
+        const Time delay = delay_;
+        if (network && goes_wrong(Mishap::Kind::loses_reply, manners.loses_reply)) {
           fault("answers, and the answer is lost");
           lose(session);
           return answer(id, lost(), patience);
         }
-        answer(id, std::move(done), scheduler_.dice().between(round_trip_least, round_trip_most));
+        answer(id, std::move(done), delay + scheduler_.dice().between(round_trip_least, round_trip_most));
       });
     }
   }
@@ -277,7 +288,8 @@ Answer Database::prepare(const Xid& xid) {
   if (branch == nullptr || branch->state != State::active) {
     return says(Reply::not_done(Code::rb_comm_fail, "the branch is gone"));
   }
-  if (scheduler_.dice().happens(manners.refuses_prepare)) {
+  delay_ = pace.prepare;
+  if (refuses || scheduler_.dice().happens(manners.refuses_prepare)) {
     fault("rolls back " + xid.text() + " instead of preparing it");
     end_branch(*branch, false);
     return says(Reply::not_done(scheduler_.dice().happens(500) ? Code::rb_integrity : Code::rb_deadlock, "refused"));
@@ -307,6 +319,7 @@ Answer Database::finish_own(const Xid& xid, bool commit) {
   const bool open = branch != nullptr && !branch->hidden &&
                     (branch->state == State::prepared || (branch->state == State::active && !commit));
   if (!open) return not_found();
+  delay_ = pace.finish;
   say((commit ? "commits " : "rolls back ") + xid.text());
   if (commit) ledger_.acted_on_decision(xid);
   end_branch(*branch, commit);
@@ -317,14 +330,14 @@ Answer Database::finish(const Xid& xid, bool commit, bool carrier_is_dead, int n
   ledger_.asked_to_finish(xid, node, identity_);
   Branch* const branch = find(xid);
   if (branch == nullptr || branch->hidden || branch->state != State::prepared) return not_found();
-  if (scheduler_.dice().happens(manners.denies_branch)) {
+  if (goes_wrong(Mishap::Kind::denies_branch, manners.denies_branch)) {
     fault("denies that it knows " + xid.text());
     return not_found();
   }
   if (kind_ == Kind::mariadb && carried(*branch)) {
     if (!carrier_is_dead) return says(Reply::not_done(Code::retry, "its session still carries it"));
     end_session(branch->session);
-    if (scheduler_.dice().happens(manners.hides_branch)) {
+    if (goes_wrong(Mishap::Kind::hides_branch, manners.hides_branch)) {
       fault("says it finished " + xid.text() + ", and hides it");
       branch->hidden = true;
       return says(Reply::unknown(Code::resource_failed, "finished, and its witness is locked"));

@@ -28,6 +28,19 @@ struct Manners {
   std::uint64_t loses_prepared = 0;   ///< MySQL with its binary log: at a crash
 };
 
+/// One thing that goes wrong, once, at the `number`-th message to this server (from 1).
+struct Mishap {
+  enum class Kind { none, loses_request, loses_reply, denies_branch, hides_branch };
+  Kind kind = Kind::none;
+  std::uint64_t number = 0;
+};
+
+/// How long the answers to each phase take: their order, in a small world.
+struct Pace {
+  Time prepare{0};
+  Time finish{0};
+};
+
 /// What the adapter hears.
 struct Answer {
   Reply reply;
@@ -47,6 +60,11 @@ class Database {
   const std::string& identity() const { return identity_; }
   bool is_up() const { return up_; }
   Manners manners;
+  Mishap mishap;
+  Pace pace;
+  /// Asked to prepare, it rolls back.
+  bool refuses = false;
+  std::uint64_t messages() const { return messages_; }
   std::uint64_t faults() const { return faults_; }
 
   // By the world.
@@ -117,6 +135,8 @@ class Database {
     Answer answer;
   };
 
+  /// True when the mishap is this, and now; or the dice want it.
+  bool goes_wrong(Mishap::Kind kind, std::uint64_t per_mille);
   void say(const std::string& what);
   void fault(const std::string& what);
   void lose(std::uint64_t session);
@@ -139,6 +159,8 @@ class Database {
   std::map<std::uint64_t, Call> calls_;
   std::uint64_t next_ = 1;
   std::uint64_t faults_ = 0;
+  std::uint64_t messages_ = 0;
+  Time delay_{0};  ///< of the answer that is being made
 };
 
 }  // namespace assent::simulation

@@ -30,6 +30,8 @@ class Disk {
   /// The next call of some process fails, as calls of a disk do.
   void fail_soon(std::uint64_t within);
   void stop_failing();
+  void fail_call(std::uint64_t number) { under_.fail_call(number); }
+  std::uint64_t calls() const { return under_.calls(); }
   /// From now on nothing more fits / everything fits again.
   void fill();
   void empty();

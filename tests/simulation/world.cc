@@ -278,6 +278,84 @@ Report World::run() {
           faults_, trace_.lines()};
 }
 
+SmallReport World::run(const SmallPlan& plan) {
+  static const std::vector<std::string> names = {"a", "b", "c"};
+  plan_ = &plan;
+  healed_ = true;  // processes that are started again only recover
+  Node& node = *nodes_.emplace_back(std::make_unique<Node>());
+  node.disk = std::make_unique<Disk>(scheduler_, dice_.next());
+  for (std::size_t i = 0; i < plan.sites.size(); ++i) {
+    const SmallPlan::Site& site = plan.sites[i];
+    auto database = std::make_unique<Database>(scheduler_, ledger_, trace_, site.kind, names[i]);
+    database->refuses = site.vote == SmallPlan::Vote::refuse;
+    database->pace = site.pace;
+    database->mishap = site.mishap;
+    node.databases.emplace(names[i], database.get());
+    databases_.push_back(std::move(database));
+  }
+  if (plan.fault == SmallPlan::Fault::fail_disk_call) node.disk->fail_call(plan.at);
+  start_app(node, 1);
+  bool due = plan.fault != SmallPlan::Fault::none && plan.fault != SmallPlan::Fault::fail_disk_call;
+  const auto violated = [this] { return !ledger_.violation().empty(); };
+  const auto stop = [&] { return violated() || client_done_ || (due && scheduler_.steps() >= plan.at); };
+  std::uint64_t steps = 0;
+  while (!violated() && scheduler_.now() < patience) {
+    const bool stopped = scheduler_.run(scheduler_.now() + 100ms, stop);
+    if (client_done_ && steps == 0) steps = scheduler_.steps();
+    if (due && scheduler_.steps() >= plan.at) {
+      due = false;
+      App& app = *apps_.front();
+      Database& database = *databases_[std::min(plan.where, databases_.size() - 1)];
+      switch (plan.fault) {
+        case SmallPlan::Fault::kill_process:
+          if (app.alive) kill_app(app, "kill -9");
+          client_done_ = true;
+          break;
+        case SmallPlan::Fault::lose_power:
+          lose_power(node, "power fails");
+          client_done_ = true;
+          break;
+        case SmallPlan::Fault::stop_process:
+          app.process.pause(scheduler_.now() + 2s);
+          break;
+        case SmallPlan::Fault::crash_database:
+          database.crash();
+          scheduler_.after(20ms, [&database] { database.start(); });
+          break;
+        case SmallPlan::Fault::cut_connections:
+          database.cut(app.process);
+          break;
+        case SmallPlan::Fault::none:
+        case SmallPlan::Fault::fail_disk_call:
+          break;
+      }
+    }
+    if (!client_done_) continue;
+    if (!stopped || steps != 0) static_cast<void>(scheduler_.run(scheduler_.now() + 100ms, violated));
+    if (!due && settled()) break;
+    // What MariaDB hides it lists again after a restart.
+    if (scheduler_.now() > 10s && scheduler_.now() < 11s) {
+      for (const auto& database : databases_) {
+        if (database->kind() == Kind::mariadb) database->crash();
+        database->start();
+      }
+      static_cast<void>(scheduler_.run(11s, violated));
+    }
+  }
+  if (!violated()) last_checks();
+  std::optional<OutcomeKind> told;
+  if (!begun_.empty()) told = ledger_.find(begun_.front())->told;
+  std::vector<std::uint64_t> messages;
+  for (const auto& database : databases_) messages.push_back(database->messages());
+  return {ledger_.violation(), steps == 0 ? scheduler_.steps() : steps, node.disk->calls(), std::move(messages), told,
+          trace_.lines()};
+}
+
+SmallReport simulate(const SmallPlan& plan, bool trace) {
+  World world(1, trace);
+  return world.run(plan);
+}
+
 Report simulate(std::uint64_t seed, bool trace) {
   World world(seed, trace);
   return world.run();

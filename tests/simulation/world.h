@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,32 @@ struct Report {
   std::vector<std::string> trace;
 };
 
+/// A world so small that everything can be tried: one process, one transaction over all of its databases, and at most
+/// one fault.
+struct SmallPlan {
+  enum class Vote { ok, read_only, refuse };
+  struct Site {
+    Kind kind = Kind::postgres;
+    Vote vote = Vote::ok;
+    Pace pace;
+    Mishap mishap;
+  };
+  enum class Fault { none, kill_process, lose_power, stop_process, crash_database, cut_connections, fail_disk_call };
+  std::vector<Site> sites;
+  Fault fault = Fault::none;
+  std::uint64_t at = 0;   ///< the step before which it happens; of fail_disk_call: the call that fails
+  std::size_t where = 0;  ///< the database
+};
+struct SmallReport {
+  std::string violation;
+  std::uint64_t steps = 0;  ///< until the process had nothing more to do
+  std::uint64_t disk_calls = 0;
+  std::vector<std::uint64_t> messages;  ///< to each database
+  std::optional<OutcomeKind> told;
+  std::vector<std::string> trace;
+};
+SmallReport simulate(const SmallPlan& plan, bool trace);
+
 /// One seed, from its first step to its last. The same seed gives the same report, always.
 Report simulate(std::uint64_t seed, bool trace);
 
@@ -37,6 +64,7 @@ class World {
   ~World();
 
   Report run();
+  SmallReport run(const SmallPlan& plan);
 
   static World* running;
   FileSystem& files_of(const Process& process);
@@ -74,6 +102,8 @@ class World {
   void keep_running(Node& node);
   void app_main(App& app, int clients);
   template <class Manager, class Handles>
+  void small_client(App& app, Manager& tm, Handles& handles);
+  template <class Manager, class Handles>
   void client(App& app, Manager& tm, Handles& handles);
   App* some_app();
 
@@ -93,6 +123,8 @@ class World {
   std::vector<std::unique_ptr<App>> apps_;
   std::vector<TransactionId> begun_;
   bool healed_ = false;
+  const SmallPlan* plan_ = nullptr;
+  bool client_done_ = false;
   std::int64_t next_pid_ = 1000;
   std::uint64_t crashes_ = 0;
   std::uint64_t faults_ = 0;
