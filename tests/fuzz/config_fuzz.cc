@@ -19,14 +19,15 @@ using assent::fuzz::require;
 
 const std::string secret = "Zq7SeCrEt";
 
-std::optional<Config> parse(const std::string& text) {
+/// `hidden` may stand in no message.
+std::optional<Config> parse(const std::string& text, const std::string& hidden) {
   try {
     return assent::parse_config(text, "fuzz.toml", "/etc/shop");
   } catch (const assent::Error& error) {
     const std::string what = error.what();
     require(error.code() == assent::ErrorCode::configuration, "a bad file is an error of the configuration");
     require(what.starts_with("fuzz.toml:") && !error.hint().empty(), "it says where, and what to do");
-    require(what.find(secret) == std::string::npos, "no message holds the password");
+    require(hidden.empty() || what.find(hidden) == std::string::npos, "no message holds the password");
     return std::nullopt;
   }
 }
@@ -91,14 +92,14 @@ void check_same(const Config& a, const Config& b) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
-  if (const auto config = parse(text)) {
+  if (const auto config = parse(text, "")) {
     check_bounds(*config);
     bool fits = true;
     for (const ResourceSpec& spec : config->resources) fits = fits && assent::fuzz::text_of(spec.url).size() <= 4096;
     if (fits) check_same(*config, assent::parse_config(text_of(*config), "again.toml", "/elsewhere"));
   }
   if (text.find(secret) == std::string::npos) {
-    parse("node = \"n\"\nlog = \"l\"\n[resources.a]\nurl = \"mysql://u:" + secret + "@h/" + text + "\"\n");
+    parse("node = \"n\"\nlog = \"l\"\n[resources.a]\nurl = \"mysql://u:" + secret + "@h/" + text + "\"\n", secret);
   }
   return 0;
 }
