@@ -72,6 +72,7 @@ class DatabaseCrash : public ::testing::TestWithParam<Server> {
     std::vector<std::string> told;
     {
       std::vector<std::unique_ptr<RunsAgainAfter>> again;
+      again.reserve(servers.size());
       for (const Server server : servers) again.push_back(std::make_unique<RunsAgainAfter>(server));
       on_each(servers, kill_9);
       for (auto& worker : workers) worker->say("go");

@@ -39,6 +39,7 @@ Process::Process(const std::vector<std::string>& command) {
   std::array<int, 2> out{};
   if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) fail("pipe");
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   pid_ = ::fork();
@@ -113,7 +114,7 @@ std::string Process::hear(std::string_view beginning) {
 std::string Process::ask(const std::string& line, std::string_view beginning) {
   say(line);
   // Another answer of the same kind is an answer, too: not one to wait on.
-  const std::string answer = hear(beginning.substr(0, beginning.find(' ')));
+  std::string answer = hear(beginning.substr(0, beginning.find(' ')));
   if (!answer.starts_with(beginning)) {
     throw std::runtime_error("asked '" + line + "', the worker says '" + answer + "', not '" + std::string(beginning) +
                              "'");

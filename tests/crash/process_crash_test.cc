@@ -84,6 +84,7 @@ class ProcessCrash : public ::testing::TestWithParam<Server> {
 /// The next process of the node finishes everything in the background, without anybody asking.
 void open_again(const std::vector<World*>& worlds) {
   std::vector<std::unique_ptr<Process>> next;
+  next.reserve(worlds.size());
   for (World* world : worlds) next.push_back(world->start());
   for (std::size_t i = 0; i < worlds.size(); ++i) {
     World& world = *worlds[i];

@@ -287,7 +287,7 @@ int main(int argc, char** argv) {
   if (argc != 4) return 64;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // On the heap and never destroyed but by `quit`: exit() meets it as it is.
-  auto* const worker = new assent::testing::Worker(argv[1], argv[2], std::atoi(argv[3]));
+  static auto* const worker = new assent::testing::Worker(argv[1], argv[2], std::atoi(argv[3]));
   try {
     for (std::string line; std::getline(std::cin, line) && worker->obey(line);) {
     }

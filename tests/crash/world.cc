@@ -62,7 +62,7 @@ World::Setting World::setting() const {
 }
 
 std::string World::write_config(const Setting& setting) {
-  const std::string path = directory_ + "/assent-" + std::to_string(++configs_) + ".toml";
+  std::string path = directory_ + "/assent-" + std::to_string(++configs_) + ".toml";
   std::ofstream out(path);
   out << "node = \"" << setting.node << "\"\nlog = \"" << setting.log
       << "\"\nrecovery_interval_ms = " << setting.recovery_interval_ms << "\nthreads = 4\n"

@@ -26,13 +26,15 @@ struct Told {
 };
 
 class KilledLog : public ::testing::Test {
+ public:
+  ~KilledLog() override { std::filesystem::remove_all(root); }
+
  protected:
   KilledLog() {
     std::string name = (std::filesystem::temp_directory_path() / "assent-kill-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no directory for the test";
     root = name;
   }
-  ~KilledLog() override { std::filesystem::remove_all(root); }
 
   std::unique_ptr<NodeDirectory> open() {
     return NodeDirectory::open(FileSystem::real(), root + "/node", "bank", options);

@@ -75,6 +75,7 @@ TEST_P(Race, with_a_leaving_owner_loses_no_branch_and_tells_no_lie) {
   for (int racer = 0; racer < racers; ++racer)
     sql("INSERT INTO " + table_ + " VALUES (" + std::to_string(100 + racer) + ",0)");
   std::vector<std::thread> all;
+  all.reserve(racers);
   for (int racer = 0; racer < racers; ++racer) all.emplace_back([this, racer] { race(racer); });
   for (std::thread& each : all) each.join();
   EXPECT_EQ(wrong_, 0);

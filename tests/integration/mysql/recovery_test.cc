@@ -115,7 +115,7 @@ TEST_P(Recovery, leaves_a_connected_borrowed_owner_its_branch) {
   own.reset();
   if (!mariadb()) return;
   // The server may need a moment to see that the connection was closed.
-  while (owner_of(id) != "") std::this_thread::yield();
+  while (!owner_of(id).empty()) std::this_thread::yield();
   EXPECT_EQ(shop_->commit(id, {}).code, Code::ok);
   EXPECT_EQ(v(1), 5);
 }
@@ -175,7 +175,7 @@ TEST_P(Recovery, names_the_session_that_still_carries_a_prepared_branch) {
   auto branch = prepared(id);
   EXPECT_EQ(note_of(id), "session " + owner_of(id) + " still carries it");
   branch.reset();
-  while (owner_of(id) != "") std::this_thread::yield();
+  while (!owner_of(id).empty()) std::this_thread::yield();
   EXPECT_EQ(note_of(id), "");
 }
 

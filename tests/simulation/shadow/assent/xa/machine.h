@@ -85,10 +85,9 @@ class Condition {
 class Thread {
  public:
   Thread() = default;
-  template <class Work>
-  explicit Thread(Work&& work) : state_(new State) {
+  explicit Thread(std::function<void()> work) : state_(new State) {
     auto& scheduler = *simulation::Scheduler::running;
-    scheduler.spawn(scheduler.process(), [state = state_, task = std::forward<Work>(work)]() mutable {
+    scheduler.spawn(scheduler.process(), [state = state_, task = std::move(work)] {
       task();
       state->done = true;
       if (state->joining != nullptr) simulation::Scheduler::running->wake(state->joining);
