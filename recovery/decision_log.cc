@@ -17,14 +17,14 @@
 // Invariants
 //   1. One thread at a time leads: it alone writes, makes segments and removes them (busy_).
 //   2. state_ holds what is durable, and what finish() and raise_mark() said. Every such saying that is not durable is
-//   in
-//      lazy_, in its order; a batch and a checkpoint take a prefix of lazy_ only, so a mark is never durable before the
-//      finishes that were said before it.
-//   3. A decision enters state_ after its batch was synced, or when its batch is uncertain; then the log is poisoned
-//   and
-//      no checkpoint is made any more.
+//      in lazy_, in its order; a batch and a checkpoint take a prefix of lazy_ only, so a mark is never durable before
+//      the finishes that were said before it.
+//   3. A decision enters state_ after its batch was synced, or when its batch is uncertain; then the log is poisoned,
+//      and no checkpoint is made any more.
 //   4. At most one batch is written and not synced, and it stands where the sound ones end (log_reader.cc relies on
-//   it).
+//      it).
+//   5. Nothing is thrown between a change of state_, queue_ or lazy_ and what belongs to it: without memory there, the
+//      process ends (noexcept), as by any crash; the log on disk is right.
 //
 //   waiting --(first in the queue, nobody leads)--> leading --(synced)--> durable
 //      |                                              |-----(no byte written)--> refused
@@ -72,13 +72,13 @@ class SegmentedLog final : public DecisionLog {
   std::vector<IncarnationRecord> incarnations() const override;
 
   Forced force(const Decision& decision) override;
-  void finish(const TransactionId& id) override;
-  void raise_mark(Incarnation incarnation, std::uint64_t mark) override;
+  void finish(const TransactionId& id) noexcept override;
+  void raise_mark(Incarnation incarnation, std::uint64_t mark) noexcept override;
   bool is_over(const TransactionId& id) const override {
     const auto lock = enter();
     return state_.is_over(id);
   }
-  bool flush() override;
+  bool flush() noexcept override;
   void forget(const TransactionId& id) override;
   bool forgotten(const TransactionId& id) const override {
     const auto lock = enter();
@@ -132,7 +132,7 @@ class SegmentedLog final : public DecisionLog {
     return Lock(mutex_);
   }
 
-  Forced submit(log::Record* record, const std::string& bytes);
+  Forced submit(log::Record* record, const std::string& bytes) noexcept;
   void force_record(log::Record record, const std::string& what);
   void say_later(const log::Record& record);
 
@@ -324,7 +324,7 @@ void SegmentedLog::say_later(const log::Record& record) {
   lazy_said_ += lazy_.size() - before;
 }
 
-void SegmentedLog::finish(const TransactionId& id) {
+void SegmentedLog::finish(const TransactionId& id) noexcept {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
   if (!state_.unfinished().contains(id)) {
@@ -345,7 +345,7 @@ void SegmentedLog::forget(const TransactionId& id) {
   force_record(log::Forgotten{id}, "that " + id.text() + " is forgotten");
 }
 
-void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {
+void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) noexcept {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
   const log::Over over{incarnation, 0, mark};
@@ -354,7 +354,7 @@ void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) {
   if (!poisoned_) say_later(over);
 }
 
-bool SegmentedLog::flush() {
+bool SegmentedLog::flush() noexcept {
   if (guard_.in_child()) return false;
   std::uint64_t said = 0;
   {
@@ -403,7 +403,7 @@ std::vector<LoggedResource> SegmentedLog::resources() const {
   return out;
 }
 
-Forced SegmentedLog::submit(log::Record* record, const std::string& bytes) {
+Forced SegmentedLog::submit(log::Record* record, const std::string& bytes) noexcept {
   if (guard_.in_child()) return Forced::refused;
   Waiter me{record, bytes, {}, false, Forced::refused};
   Lock lock(mutex_);

@@ -207,6 +207,10 @@ Outcome Engine::complete(TransactionState& state, bool commit) {
     }
     state.over = true;
   }
+  return drive(state, commit);
+}
+
+Outcome Engine::drive(TransactionState& state, bool commit) noexcept {
   Driver driver(*this, state);
   driver.run(commit);
   const two_phase::TwoPhaseCommit& machine = driver.machine();

@@ -72,6 +72,8 @@ class Engine {
   std::shared_ptr<ResourceManager> find(std::string_view name) const;
 
   /// Drives a transaction to its end and tells everybody who must know.
+  /// Without memory from here to the outcome the process ends (std::terminate): the next one settles by the log what an
+  /// exception would leave to nobody.
   Outcome complete(TransactionState& state, bool commit);
 
   Outcome outcome(const TransactionId& id);
@@ -91,6 +93,7 @@ class Engine {
   std::unique_ptr<Slot> claim_slot();
   /// The resource that a log knows by this name, now or formerly; null when none is configured.
   ResourceEntry* logged_as(std::string_view name) const;
+  Outcome drive(TransactionState& state, bool commit) noexcept;
   void want_pass();
   void recovery_loop();
   RecoveryReport recovery_pass(bool ask_all_now);

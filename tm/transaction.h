@@ -75,7 +75,8 @@ class Transaction {
   void set_rollback_only(const std::string& reason);
 
   /// Decides. Never throws for what databases or the log do: that is in the outcome. Throws Error{misuse} when the
-  /// transaction is over already.
+  /// transaction is over already. When memory ends in between, the process ends (std::terminate), and recovery settles
+  /// the transaction as after any other crash.
   Outcome commit();
   Outcome rollback();
 

@@ -60,6 +60,7 @@ bool Heap::owns(const void* pointer) {
 }
 
 void* Heap::allocate(std::size_t bytes) {
+  if (++allocations_ == fail_at_) throw std::bad_alloc();
   const std::size_t units = bytes == 0 ? 1 : (bytes + alignment - 1) / alignment;
   if (units <= classes && free_[units] != nullptr) {
     Free* const again = free_[units];

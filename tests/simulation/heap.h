@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace assent::simulation {
 
@@ -14,6 +15,9 @@ class Heap {
   Heap& operator=(const Heap&) = delete;
 
   void* allocate(std::size_t bytes);
+  /// The `number`-th allocation from now (from 1) throws std::bad_alloc.
+  void fail_allocation(std::uint64_t number) { fail_at_ = allocations_ + number; }
+  std::uint64_t allocations() const { return allocations_; }
 
   static Heap* current;
   static bool owns(const void* pointer);
@@ -27,6 +31,8 @@ class Heap {
 
   char* const begin_;
   std::size_t used_ = 0;
+  std::uint64_t allocations_ = 0;
+  std::uint64_t fail_at_ = 0;
   Free* free_[classes + 1] = {};
 };
 

@@ -8,6 +8,7 @@
 #include <cassert>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -135,6 +136,7 @@ std::uint64_t Dice::next() {
 
 Scheduler::Scheduler(Dice& dice) : dice_(dice) {
   running = this;
+  std::set_terminate(terminate);
 }
 
 Scheduler::~Scheduler() {
@@ -197,6 +199,14 @@ void Scheduler::enter(void* fiber) {
   self->ended = true;
   running->give_way();
   std::abort();  // never resumed
+}
+
+// Of a simulated process: the program goes on without it.
+void Scheduler::terminate() {
+  if (running == nullptr || running->current_ == nullptr || !running->on_terminate) std::abort();
+  Heap::current = nullptr;
+  running->after(0ns, [&process = *running->current_->process] { running->on_terminate(process); });
+  while (true) running->give_way();
 }
 
 void Scheduler::give_way() {

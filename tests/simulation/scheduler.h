@@ -85,6 +85,9 @@ class Scheduler {
   /// Without effect when the thread is gone.
   void wake(const Ticket& ticket);
 
+  /// Told when a process ends itself by std::terminate; shall kill it.
+  std::function<void(Process&)> on_terminate;
+
   /// All threads of the process stop where they are, for good, and its memory is gone. Not from one of its own threads.
   void kill(Process& process);
 
@@ -105,6 +108,7 @@ class Scheduler {
   void give_way();
   void end(Fiber& fiber);
   static void enter(void* fiber);
+  [[noreturn]] static void terminate();
   Fiber* fresh();
 
   Dice& dice_;
@@ -122,6 +126,8 @@ class Process {
  public:
   explicit Process(std::int64_t pid) : pid_(pid) {}
   std::int64_t pid() const { return pid_; }
+  /// Its memory; none once it is dead.
+  Heap* heap() { return heap_.get(); }
   /// SIGSTOP until then, and SIGCONT.
   void pause(Time until) { paused_until_ = until; }
 

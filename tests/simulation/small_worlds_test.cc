@@ -91,6 +91,20 @@ TEST_F(SmallWorlds, every_single_fault_at_every_step_for_one_to_three_databases_
   EXPECT_EQ(told_[3], 0U);
 }
 
+TEST_F(SmallWorlds, every_single_allocation_that_fails) {
+  for (std::uint64_t count = 1; count <= 3; ++count) {
+    SmallPlan plan;
+    for (std::uint64_t i = 0; i < count; ++i) plan.sites.push_back({static_cast<Kind>(i), Vote::ok, {}, {}});
+    const SmallReport calm = simulate(plan, false);
+    ASSERT_EQ(calm.violation, "") << story(plan);
+#ifndef __SANITIZE_ADDRESS__
+    ASSERT_GT(calm.allocations, 100U);
+#endif
+    plan.fault = Fault::fail_allocation;
+    for (plan.at = 1; plan.at <= calm.allocations + 200; ++plan.at) ASSERT_NO_FATAL_FAILURE(check(plan));
+  }
+}
+
 TEST_F(SmallWorlds, every_order_of_the_replies_with_every_vote_and_a_crash_at_every_step) {
   std::array<int, 3> prepares = {1, 2, 3};
   do {

@@ -18,6 +18,12 @@ World* World::running = nullptr;
 
 World::World(std::uint64_t seed, bool trace) : seed_(seed), dice_(seed), scheduler_(dice_), trace_(trace) {
   running = this;
+  scheduler_.on_terminate = [this](const Process& process) {
+    for (const auto& app : apps_) {
+      if (app->alive && &app->process == &process) kill_app(*app, "std::terminate");
+    }
+    client_done_ = true;
+  };
   ledger_.is_on_disk = [this](const TransactionId& id, int node) {
     return nodes_[static_cast<std::size_t>(node)]->disk->holds_decision(id);
   };
@@ -295,13 +301,20 @@ SmallReport World::run(const SmallPlan& plan) {
   }
   if (plan.fault == SmallPlan::Fault::fail_disk_call) node.disk->fail_call(plan.at);
   start_app(node, 1);
-  bool due = plan.fault != SmallPlan::Fault::none && plan.fault != SmallPlan::Fault::fail_disk_call;
+  if (plan.fault == SmallPlan::Fault::fail_allocation) apps_.front()->process.heap()->fail_allocation(plan.at);
+  const bool by_count =
+      plan.fault == SmallPlan::Fault::fail_disk_call || plan.fault == SmallPlan::Fault::fail_allocation;
+  bool due = plan.fault != SmallPlan::Fault::none && !by_count;
   const auto violated = [this] { return !ledger_.violation().empty(); };
   const auto stop = [&] { return violated() || client_done_ || (due && scheduler_.steps() >= plan.at); };
   std::uint64_t steps = 0;
+  std::uint64_t allocations = 0;
   while (!violated() && scheduler_.now() < patience) {
     const bool stopped = scheduler_.run(scheduler_.now() + 100ms, stop);
-    if (client_done_ && steps == 0) steps = scheduler_.steps();
+    if (client_done_ && steps == 0) {
+      steps = scheduler_.steps();
+      if (apps_.front()->alive) allocations = apps_.front()->process.heap()->allocations();
+    }
     if (due && scheduler_.steps() >= plan.at) {
       due = false;
       App& app = *apps_.front();
@@ -327,6 +340,7 @@ SmallReport World::run(const SmallPlan& plan) {
           break;
         case SmallPlan::Fault::none:
         case SmallPlan::Fault::fail_disk_call:
+        case SmallPlan::Fault::fail_allocation:
           break;
       }
     }
@@ -347,7 +361,9 @@ SmallReport World::run(const SmallPlan& plan) {
   if (!begun_.empty()) told = ledger_.find(begun_.front())->told;
   std::vector<std::uint64_t> messages;
   for (const auto& database : databases_) messages.push_back(database->messages());
-  return {ledger_.violation(), steps == 0 ? scheduler_.steps() : steps, node.disk->calls(), std::move(messages), told,
+  return {ledger_.violation(), steps == 0 ? scheduler_.steps() : steps,
+          node.disk->calls(),  allocations,
+          std::move(messages), told,
           trace_.lines()};
 }
 

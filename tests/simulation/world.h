@@ -37,16 +37,26 @@ struct SmallPlan {
     Pace pace;
     Mishap mishap;
   };
-  enum class Fault { none, kill_process, lose_power, stop_process, crash_database, cut_connections, fail_disk_call };
+  enum class Fault {
+    none,
+    kill_process,
+    lose_power,
+    stop_process,
+    crash_database,
+    cut_connections,
+    fail_disk_call,
+    fail_allocation
+  };
   std::vector<Site> sites;
   Fault fault = Fault::none;
-  std::uint64_t at = 0;   ///< the step before which it happens; of fail_disk_call: the call that fails
+  std::uint64_t at = 0;   ///< the step before which it happens; of fail_…: the call or allocation that fails
   std::size_t where = 0;  ///< the database
 };
 struct SmallReport {
   std::string violation;
   std::uint64_t steps = 0;  ///< until the process had nothing more to do
   std::uint64_t disk_calls = 0;
+  std::uint64_t allocations = 0;        ///< of the process
   std::vector<std::uint64_t> messages;  ///< to each database
   std::optional<OutcomeKind> told;
   std::vector<std::string> trace;
