@@ -230,19 +230,6 @@ bool Disk::holds_decision(const TransactionId& id) const {
   return false;
 }
 
-Disk::Copy Disk::copy() const {
-  Copy out;
-  for (const std::string& path : paths_) {
-    if (path.ends_with('/')) continue;
-    try {
-      out.emplace(path, under_.contents(path));
-    } catch (const std::exception&) {
-      continue;  // removed since
-    }
-  }
-  return out;
-}
-
 void Disk::restore(const Copy& copy) {
   for (const std::string& path : paths_) {
     if (!path.ends_with('/') && !copy.contains(path)) static_cast<void>(under_.remove(path));

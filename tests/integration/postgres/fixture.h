@@ -28,6 +28,13 @@ using PlainSession = detail::postgres::Session;
 /// second pair of eyes (`plain`), and nothing left behind.
 class PostgresTest : public ::testing::Test {
  protected:
+  /// Empty, and a failure, where the variable is not set.
+  static std::string environment(const char* name) {
+    const char* const value = std::getenv(name);
+    EXPECT_NE(value, nullptr) << name << " is not set: run through scripts/test or scripts/with-servers";
+    return value == nullptr ? std::string() : value;
+  }
+
   void SetUp() override {
     const char* url = std::getenv("ASSENT_TEST_POSTGRES_URL");
     ASSERT_NE(url, nullptr) << "ASSENT_TEST_POSTGRES_URL is not set: run through scripts/test or scripts/with-servers";

@@ -168,7 +168,9 @@ TEST_F(PostgresOwnServer, keeps_a_prepared_branch_over_kill_9_and_its_witness_af
 }
 
 TEST_F(PostgresOwnServer, that_answers_in_the_place_of_another_is_refused) {
-  ResourceUrl shared = ResourceUrl::parse(std::getenv("ASSENT_TEST_POSTGRES_URL"));
+  const char* const url = std::getenv("ASSENT_TEST_POSTGRES_URL");
+  ASSERT_NE(url, nullptr) << "run through scripts/test or scripts/with-servers";
+  ResourceUrl shared = ResourceUrl::parse(url);
   const ResourceUrl own = ResourceUrl::parse(server_->url());
   auto admin = PlainSession::open(Settings::from(ResourceUrl::parse(server_->url("--admin"))));
   ASSERT_TRUE(admin);
@@ -195,7 +197,7 @@ TEST_F(PostgresOwnServer, that_answers_in_the_place_of_another_is_refused) {
 
 // libpqxx 6.4 loses a result when a statement meets a session that was killed (connection_base::make_result throws
 // first).
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() {
+extern "C" const char* __lsan_default_suppressions();   // NOLINT(bugprone-reserved-identifier)
+extern "C" const char* __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
   return "leak:libpqxx";
 }

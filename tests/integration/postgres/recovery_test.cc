@@ -101,7 +101,7 @@ TEST_F(PostgresRecovery, marks_branches_of_another_owner_and_says_who_can_finish
 TEST_F(PostgresRecovery, a_superuser_may_finish_other_owners_branches) {
   auto branch = begin();
   ASSERT_TRUE(branch->prepare().is_ok());
-  auto admin = open_url(std::getenv("ASSENT_TEST_POSTGRES_ADMIN_URL"));
+  auto admin = open_url(environment("ASSENT_TEST_POSTGRES_ADMIN_URL"));
   const auto all = admin->recover();
   ASSERT_TRUE(all);
   const PreparedBranch* found = find(*all, to_gid(branch->xid()));
@@ -154,7 +154,7 @@ TEST_F(PostgresRecovery, forgets_only_the_rows_that_are_named) {
 
 TEST_F(PostgresRecovery, knows_the_database_by_what_it_is_not_by_how_it_is_reached) {
   const auto here = resource_->probe();
-  const auto admin = open_url(std::getenv("ASSENT_TEST_POSTGRES_ADMIN_URL"))->probe();
+  const auto admin = open_url(environment("ASSENT_TEST_POSTGRES_ADMIN_URL"))->probe();
   const auto other = open_url(other_database())->probe();
   ASSERT_TRUE(here);
   ASSERT_TRUE(admin);

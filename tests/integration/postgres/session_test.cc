@@ -43,7 +43,7 @@ TEST_F(PostgresSessions, an_unreachable_host_is_one_clear_sentence) {
 }
 
 TEST_F(PostgresSessions, tls_asked_for_is_tls_got) {
-  const std::string certificate = std::getenv("ASSENT_TEST_POSTGRES_CERTIFICATE");
+  const std::string certificate = environment("ASSENT_TEST_POSTGRES_CERTIFICATE");
   for (const std::string& parameters :
        {std::string("?sslmode=require"), "?sslmode=verify-ca&sslrootcert=" + certificate}) {
     auto resource = open(parameters);
