@@ -44,7 +44,7 @@ TEST_F(Over, rule_5_a_decision_finished_above_the_mark_is_over_after_a_crash) {
 
 TEST_F(Over, the_mark_rises_over_what_is_over_without_a_hole) {
   begin();
-  for (const std::uint64_t sequence : {1, 2, 4}) {
+  for (const std::uint64_t sequence : {1U, 2U, 4U}) {
     decide(sequence);
     log_->finish(id(sequence));
   }
@@ -98,7 +98,7 @@ TEST_F(Over, what_is_over_survives_the_change_of_segments_although_one_transacti
 
 TEST_F(Over, what_a_person_gave_up_is_remembered_and_never_as_recovered) {
   begin();
-  for (const std::uint64_t sequence : {1, 2}) decide(sequence);
+  for (const std::uint64_t sequence : {1U, 2U}) decide(sequence);
   kill(log_);
   log_ = open();
   log_->forget(id(1));
