@@ -33,6 +33,7 @@ pid_t spawn(const std::vector<std::string>& arguments, int out, int err) {
   std::vector<std::string> words{ASSENT_TOOL};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   posix_spawn_file_actions_t actions;

@@ -63,6 +63,7 @@ TEST(BoundedLog, stays_small_over_a_million_transactions_while_one_branch_of_a_d
     constexpr int each = 1'000'000 / clients;
     std::atomic<long> committed{0};
     std::vector<std::thread> threads;
+    threads.reserve(clients);
     for (int client = 0; client < clients; ++client) {
       threads.emplace_back([&] {
         for (int i = 0; i < each; ++i) {
@@ -81,7 +82,7 @@ TEST(BoundedLog, stays_small_over_a_million_transactions_while_one_branch_of_a_d
     EXPECT_EQ(committed, clients * each);
     EXPECT_EQ(tm.outcome(pending).kind(), OutcomeKind::committed);
   }
-  EXPECT_LE(most.load(), std::uint64_t{2 * (4 << 20)}) << "one segment, and the next one made in time";
+  EXPECT_LE(most.load(), std::uint64_t{2} * (4 << 20)) << "one segment, and the next one made in time";
 
   down->set_down(false);
   auto tm = TransactionManager::open(config, registry);

@@ -11,6 +11,7 @@ namespace assent::testing {
 namespace {
 
 constexpr int transactions = 1000;
+constexpr double one_percent = transactions / 100.0;
 
 class Counts : public World {
  protected:
@@ -70,10 +71,10 @@ TEST_F(Counts, two_databases_cost_five_forced_writes_a_transaction) {
     });
     ASSERT_TRUE(outcome.committed()) << outcome.text();
   });
-  EXPECT_NEAR(writes.postgres, 2 * transactions, transactions / 50);
-  EXPECT_NEAR(writes.mariadb, 2 * transactions, transactions / 50);
-  EXPECT_NEAR(writes.log, transactions, transactions / 100);
-  EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 5 * transactions, 5 * transactions / 100);
+  EXPECT_NEAR(writes.postgres, 2 * transactions, 2 * one_percent);
+  EXPECT_NEAR(writes.mariadb, 2 * transactions, 2 * one_percent);
+  EXPECT_NEAR(writes.log, transactions, one_percent);
+  EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 5 * transactions, 5 * one_percent);
 }
 
 TEST_F(Counts, postgresql_alone_costs_its_own_single_write) {
@@ -83,9 +84,9 @@ TEST_F(Counts, postgresql_alone_costs_its_own_single_write) {
     });
     ASSERT_TRUE(outcome.committed()) << outcome.text();
   });
-  EXPECT_NEAR(writes.postgres, transactions, transactions / 100);
-  EXPECT_NEAR(writes.mariadb, 0, transactions / 100);
-  EXPECT_LE(writes.log, transactions / 100);
+  EXPECT_NEAR(writes.postgres, transactions, one_percent);
+  EXPECT_NEAR(writes.mariadb, 0, one_percent);
+  EXPECT_LE(writes.log, one_percent);
 }
 
 TEST_F(Counts, mariadb_alone_costs_its_own_single_write) {
@@ -95,9 +96,9 @@ TEST_F(Counts, mariadb_alone_costs_its_own_single_write) {
     });
     ASSERT_TRUE(outcome.committed()) << outcome.text();
   });
-  EXPECT_NEAR(writes.mariadb, transactions, transactions / 100);
-  EXPECT_NEAR(writes.postgres, 0, transactions / 100);
-  EXPECT_LE(writes.log, transactions / 100);
+  EXPECT_NEAR(writes.mariadb, transactions, one_percent);
+  EXPECT_NEAR(writes.postgres, 0, one_percent);
+  EXPECT_LE(writes.log, one_percent);
 }
 
 TEST_F(Counts, a_branch_declared_read_only_costs_no_forced_write_in_its_database) {
@@ -109,8 +110,8 @@ TEST_F(Counts, a_branch_declared_read_only_costs_no_forced_write_in_its_database
     });
     ASSERT_TRUE(outcome.committed()) << outcome.text();
   });
-  EXPECT_NEAR(in_mariadb.mariadb, 0, transactions / 100);
-  EXPECT_NEAR(in_mariadb.postgres, transactions, transactions / 100);
+  EXPECT_NEAR(in_mariadb.mariadb, 0, one_percent);
+  EXPECT_NEAR(in_mariadb.postgres, transactions, one_percent);
   const Writes in_postgres = count([&](TransactionManager& tm) {
     const Outcome outcome = tm.run([&](Transaction& tx) {
       tx.on(tm.resource<Postgres>("ledger"), reads,
@@ -119,8 +120,8 @@ TEST_F(Counts, a_branch_declared_read_only_costs_no_forced_write_in_its_database
     });
     ASSERT_TRUE(outcome.committed()) << outcome.text();
   });
-  EXPECT_NEAR(in_postgres.postgres, 0, transactions / 100);
-  EXPECT_NEAR(in_postgres.mariadb, transactions, transactions / 100);
+  EXPECT_NEAR(in_postgres.postgres, 0, one_percent);
+  EXPECT_NEAR(in_postgres.mariadb, transactions, one_percent);
 }
 
 }  // namespace

@@ -62,6 +62,9 @@ class OutOfReach : public NullResource {
 };
 
 class GroupCommit : public ::testing::Test {
+ public:
+  ~GroupCommit() override { std::filesystem::remove_all(config_.log_directory); }
+
  protected:
   GroupCommit() {
     std::string pattern = (std::filesystem::temp_directory_path() / "assent-group-XXXXXX").string();
@@ -74,7 +77,6 @@ class GroupCommit : public ::testing::Test {
       config_.resources.push_back(spec);
     }
   }
-  ~GroupCommit() override { std::filesystem::remove_all(config_.log_directory); }
 
   /// 64 threads commit `each` transactions over both resources.
   template <class Second>
@@ -86,6 +88,7 @@ class GroupCommit : public ::testing::Test {
     const auto first = tm.resource<Null>("null");
     const auto second = tm.resource<Null>("lost");
     std::vector<std::thread> clients;
+    clients.reserve(committers);
     for (int client = 0; client < committers; ++client) {
       clients.emplace_back([&] {
         for (int i = 0; i < each; ++i) {

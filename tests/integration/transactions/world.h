@@ -20,9 +20,11 @@ namespace assent::testing {
 /// One account in each of PostgreSQL, MariaDB (or MySQL) and SQLite, in tables of this process's own, and a node
 /// directory of its own. Everything is taken away at the end.
 class World : public ::testing::Test {
+ public:
+  ~World() override;
+
  protected:
   World();
-  ~World() override;
 
   /// Resources ledger (PostgreSQL), shop (the given server) and notes (SQLite). Skips the test where there is no MySQL.
   void set_up(Server shop);
