@@ -297,7 +297,11 @@ std::map<std::string, std::string> FakeFileSystem::durable() const {
   std::map<std::string, std::string> out;
   for (const auto& [path, directory] : directories_) {
     for (const auto& [name, node] : directory.on_disk) {
-      if (node != nullptr) out.emplace((path.empty() ? "" : path + '/') + name, node->on_disk);
+      if (node == nullptr) continue;
+      std::string whole = path;
+      if (!whole.empty()) whole += '/';
+      whole += name;
+      out.emplace(std::move(whole), node->on_disk);
     }
   }
   return out;
