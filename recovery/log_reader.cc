@@ -47,7 +47,7 @@ class SegmentScan {
   BlockReading read(std::uint64_t number) const { return read_block(block(number), seal_, number); }
 
   void damage(std::uint64_t number, std::string what) {
-    if (!reading_.damage) reading_.damage = Fault{number * block_bytes, std::move(what)};
+    reading_.damage = Fault{number * block_bytes, std::move(what)};
   }
 
   std::uint64_t first_not_sound(std::uint64_t at) const {
@@ -100,7 +100,6 @@ class SegmentScan {
   void judge_rest(std::uint64_t at, std::uint64_t lsn) {
     std::uint64_t behind = std::min<std::uint64_t>(at + max_batch_blocks, blocks_);
     std::uint16_t count = 0;
-    std::uint64_t whole = 0;
     bool any = false;
     for (std::uint64_t number = at; number < blocks_; ++number) {
       const BlockReading reading = read(number);
@@ -119,14 +118,9 @@ class SegmentScan {
         return damage(number, "a block stands where it does not belong");
       count = reading.blocks;
       behind = at + count;
-      ++whole;
     }
     if (!any) return;
-    // A cut block before the first sound one may lie behind the end that the sound one told of.
-    for (std::uint64_t number = behind; number < blocks_; ++number) {
-      if (read(number).state != BlockState::blank) return damage(number, "bytes stand behind the last batch");
-    }
-    if (count != 0 && whole == count) return damage(at, "a batch is whole, but cannot be read");
+    // At least one block of it is not whole, or whole_batch() would have taken it.
     reading_.torn = Fault{at * block_bytes, "the last batch is there in part; it was never acknowledged"};
   }
 

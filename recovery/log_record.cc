@@ -182,6 +182,7 @@ std::string time_text(std::int64_t ms) {
   const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
   std::tm parts{};
   char text[32];
+  // Never: milliseconds of 64 bits stay far below the years that gmtime_r() refuses.
   if (::gmtime_r(&seconds, &parts) == nullptr) return "?";
   return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }

@@ -198,6 +198,7 @@ bool applies(const Row& row, const Evidence& e) {
 }  // namespace
 
 Resolution resolve(const Evidence& evidence) {
+  // Never: that the table ends without a row is ruled out by a test over every combination.
   for (const Row& row : table) {
     if (applies(row, evidence)) return row.resolution;
   }

@@ -1,0 +1,105 @@
+// What an open log refuses, and the way on that it tells.
+#include <cerrno>
+
+#include "assent/tests/unit/recovery/log_fixture.h"
+
+namespace assent::test {
+namespace {
+
+using RefusingLog = LogFixture;
+
+template <class Call>
+Error error_of(Call&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was refused";
+  return {ErrorCode::misuse, "", ""};
+}
+
+TEST_F(RefusingLog, tells_of_a_full_disk_and_of_missing_rights_what_to_do) {
+  const auto hint = [&](std::errc why) {
+    disk.refuse_changes(why);
+    const Error error = refusal();
+    disk.refuse_changes(std::nullopt);
+    EXPECT_EQ(error.code(), ErrorCode::environment);
+    return error.hint();
+  };
+  EXPECT_NE(hint(std::errc::no_space_on_device).find("make room"), std::string::npos);
+  EXPECT_NE(hint(static_cast<std::errc>(EDQUOT)).find("make room"), std::string::npos);
+  EXPECT_NE(hint(std::errc::permission_denied).find("the right to write"), std::string::npos);
+  EXPECT_NE(hint(std::errc::read_only_file_system).find("the right to write"), std::string::npos);
+  EXPECT_NE(hint(std::errc::io_error).find("check the disk"), std::string::npos);
+}
+
+TEST_F(RefusingLog, keeps_a_quota_apart_from_a_failed_write) {
+  auto log = open();
+  const Decision decision = decision_of(*log, log->begin_incarnation(), 1);
+  disk.refuse_next_write(static_cast<std::errc>(EDQUOT));
+  EXPECT_EQ(log->force(decision), Forced::refused);
+  EXPECT_FALSE(log->poisoned());
+  EXPECT_EQ(log->force(decision), Forced::durable);
+}
+
+TEST_F(RefusingLog, takes_1024_resources_and_no_more) {
+  auto log = open();
+  log->begin_incarnation();
+  for (int i = 0; i < 1024; ++i) log->note_resource({"r" + std::to_string(i), {"sqlite:x", ""}});
+  EXPECT_EQ(error_of([&] { log->note_resource({"one more", {"sqlite:x", ""}}); }).code(), ErrorCode::misuse);
+  log->note_resource({"r7", {"sqlite:y", ""}});
+  ASSERT_EQ(log->resources().size(), 1024U);
+  kill(log);
+  EXPECT_EQ(open()->resources().size(), 1024U);
+}
+
+TEST_F(RefusingLog, takes_no_decision_of_another_log_or_out_of_bounds) {
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  Decision decision = decision_of(*log, incarnation, 1);
+  decision.id.log = LogId{static_cast<std::uint64_t>(log->id()) + 1};
+  EXPECT_EQ(error_of([&] { log->force(decision); }).code(), ErrorCode::misuse);
+  decision.id.log = log->id();
+  decision.id.kind = static_cast<DeciderKind>(9);
+  EXPECT_EQ(error_of([&] { log->force(decision); }).code(), ErrorCode::misuse);
+  decision = decision_of(*log, incarnation, 1, std::string(257, 'x'));
+  EXPECT_EQ(error_of([&] { log->force(decision); }).code(), ErrorCode::misuse);
+  const std::string too_long(1025, 'x');
+  EXPECT_EQ(error_of([&] { log->note_person(decision.id, "ledger", too_long); }).code(), ErrorCode::misuse);
+  EXPECT_EQ(error_of([&] { log->forget(decision.id); }).code(), ErrorCode::misuse) << "there is none";
+  EXPECT_TRUE(log->unfinished().empty());
+  EXPECT_EQ(log->counters().decisions, 0U);
+}
+
+TEST_F(RefusingLog, keeps_256_notes_and_forgets_the_oldest) {
+  auto log = open();
+  const TransactionId id = decision_of(*log, log->begin_incarnation(), 1).id;
+  for (int i = 0; i < 257; ++i) log->note_person(id, "ledger", "note " + std::to_string(i) + ".");
+  kill(log);
+  log = open();
+  std::string first;
+  int count = 0;
+  log_dump(disk, "slot", [&](const DumpedRecord& record) {
+    if (record.type != "person") return;
+    if (count++ == 0) first = record.text;
+  });
+  EXPECT_EQ(count, 256);
+  EXPECT_NE(first.find("note 1."), std::string::npos) << first;
+}
+
+TEST_F(RefusingLog, that_is_poisoned_takes_what_is_over_for_itself_only) {
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  disk.fail_call(2);
+  ASSERT_EQ(log->force(decision_of(*log, incarnation, 1)), Forced::uncertain);
+  ASSERT_TRUE(log->poisoned());
+  log->raise_mark(incarnation, 1);
+  EXPECT_TRUE(log->is_over({DeciderKind::log, log->id(), incarnation, 0}));
+  EXPECT_FALSE(log->flush());
+  EXPECT_EQ(error_of([&] { log->note_resource({"ledger", {"sqlite:x", ""}}); }).code(), ErrorCode::log_failed);
+  EXPECT_EQ(log->force(decision_of(*log, incarnation, 2)), Forced::refused);
+}
+
+}  // namespace
+}  // namespace assent::test
