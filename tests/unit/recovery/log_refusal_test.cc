@@ -1,6 +1,8 @@
 // What an open log refuses, and the way on that it tells.
 #include <cerrno>
 
+#include "assent/recovery/log_segment.h"
+#include "assent/recovery/log_view.h"
 #include "assent/tests/unit/recovery/log_fixture.h"
 
 namespace assent::test {
@@ -99,6 +101,73 @@ TEST_F(RefusingLog, that_is_poisoned_takes_what_is_over_for_itself_only) {
   EXPECT_FALSE(log->flush());
   EXPECT_EQ(error_of([&] { log->note_resource({"ledger", {"sqlite:x", ""}}); }).code(), ErrorCode::log_failed);
   EXPECT_EQ(log->force(decision_of(*log, incarnation, 2)), Forced::refused);
+}
+
+TEST_F(RefusingLog, makes_no_file_larger_than_any_segment) {
+  const std::uint64_t most = log::max_segment_bytes / log::block_bytes;
+  EXPECT_EQ(log::make_spare(disk, "slot", most + 1).error, std::errc::file_too_large);
+  EXPECT_TRUE(disk.list("slot").value.empty());
+}
+
+TEST_F(RefusingLog, loses_nothing_when_any_file_is_said_to_be_missing) {
+  auto log = open();
+  const Decision decision = decision_of(*log, log->begin_incarnation(), 1);
+  ASSERT_EQ(log->force(decision), Forced::durable);
+  kill(log);
+  std::uint64_t number = 0;
+  do {
+    disk.fail_call(++number, std::errc::no_such_file_or_directory);
+    try {
+      log = open();
+      EXPECT_EQ(log->find(decision.id), decision) << "call " << number;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::environment) << "call " << number;
+    }
+    if (log != nullptr) kill(log);
+  } while (disk.failed());
+  EXPECT_GT(number, 10U);
+  EXPECT_EQ(open()->find(decision.id), decision);
+}
+
+TEST_F(RefusingLog, that_is_adopted_twice_still_says_so) {
+  open()->begin_incarnation();
+  disk.move_everything();
+  auto log = open();
+  ASSERT_TRUE(log->moved());
+  log->adopt();
+  log->adopt();
+  ASSERT_EQ(log->incarnations().size(), 1U);
+  EXPECT_TRUE(log->incarnations()[0].adopted);
+  EXPECT_TRUE(log->incarnations()[0].presumable);
+}
+
+TEST_F(RefusingLog, raises_no_mark_to_nothing_and_tells_the_time_it_is_given) {
+  options.now_ms = [] { return std::int64_t{1234}; };
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  EXPECT_EQ(log->incarnations()[0].opened_at_ms, 1234);
+  const std::string before = disk.contents(newest_path());
+  log->raise_mark(incarnation, 0);
+  EXPECT_TRUE(log->flush());
+  EXPECT_EQ(disk.contents(newest_path()), before);
+}
+
+TEST(RefusingState, remembers_a_recovered_commit_once) {
+  log::State state;
+  const TransactionId id{DeciderKind::log, LogId{1}, Incarnation{2}, 3};
+  state.apply(log::Recovered{id});
+  state.apply(log::Recovered{id});
+  int count = 0;
+  state.checkpoint([&](const log::Record& record) { count += std::holds_alternative<log::Recovered>(record) ? 1 : 0; });
+  EXPECT_EQ(count, 1);
+}
+
+TEST_F(RefusingLog, that_is_replaced_faster_than_it_can_be_read_is_said_so) {
+  // A segment that is listed, and is gone whenever it is opened.
+  ASSERT_FALSE(disk.make_directory("slot/" + log::segment_name(7)));
+  const std::string words = "the log in slot is replaced faster than it can be read";
+  EXPECT_EQ(error_of([&] { log_verify(disk, "slot"); }).what(), words);
+  EXPECT_EQ(error_of([&] { LogView::read(disk, "slot"); }).what(), words);
 }
 
 }  // namespace
