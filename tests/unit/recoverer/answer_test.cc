@@ -1,0 +1,108 @@
+// What recovery makes of each answer to the verb that settles a branch: one row an answer.
+#include "assent/tests/unit/recoverer/fixture.h"
+
+namespace assent {
+namespace {
+
+class Answering : public RecovererTest {
+ protected:
+  const TransactionId id = old_transaction(1);
+  const Xid xid = Xid::of(id, "ledger");
+};
+
+TEST_F(Answering, a_commit_is_done_only_by_evidence) {
+  struct Row {
+    Reply reply;
+    std::optional<Fate> witness;
+    Verdict verdict;
+    bool done;
+  };
+  const std::vector<Row> rows = {
+      {{Code::ok, Certainty::done, ""}, {}, Verdict::commit, true},
+      {{Code::heuristic_commit, Certainty::done, ""}, {}, Verdict::commit, true},
+      {{Code::heuristic_rollback, Certainty::done, ""}, {}, Verdict::heuristic, false},
+      {{Code::heuristic_mixed, Certainty::done, ""}, {}, Verdict::heuristic, false},
+      {Reply::unknown(Code::heuristic_hazard, ""), Fate::committed, Verdict::finished, true},
+      {Reply::unknown(Code::heuristic_hazard, ""), {}, Verdict::needs_person, false},
+      {Reply::unknown(Code::not_found, ""), Fate::committed, Verdict::finished, true},
+      {Reply::unknown(Code::not_found, ""), {}, Verdict::needs_person, false},
+      {Reply::not_done(Code::rb_rollback, ""), Fate::committed, Verdict::finished, true},
+      {Reply::not_done(Code::rb_rollback, ""), {}, Verdict::heuristic, false},
+      {Reply::unknown(Code::resource_failed, ""), {}, Verdict::wait, false},
+      {Reply::not_done(Code::protocol_error, ""), {}, Verdict::commit, false},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(describe(row.reply) + (row.witness ? ", and a witness" : ""));
+    const auto where = resource("ledger");
+    configured = {{where, {}}, {shop, {}}};
+    restart();
+    log.decide(id, {"ledger"});
+    where->add_prepared(xid);
+    where->before(Verb::finish_commit, [&](const Xid&) {
+      if (row.reply.certainty != Certainty::done) where->lose(xid);
+      if (row.witness) where->set_fate(xid, *row.witness);
+    });
+    where->answer(Verb::finish_commit, row.reply);
+    const RecoveryReport report = pass();
+    const BranchReport& told = branch(report, xid);
+    EXPECT_EQ(told.resolution.verdict, row.verdict) << to_string(told.resolution.verdict);
+    EXPECT_EQ(told.done, row.done);
+    EXPECT_EQ(log.unfinished().empty(), row.done) << "the decision leaves the log on evidence only";
+    ASSERT_TRUE(told.answer);
+    EXPECT_EQ(told.answer->code, row.reply.code);
+    log.finish(id);
+  }
+}
+
+TEST_F(Answering, a_rollback_is_done_only_when_it_is_said_so) {
+  struct Row {
+    Reply reply;
+    DatabaseSays database;
+    bool done;
+  };
+  const std::vector<Row> rows = {
+      {{Code::ok, Certainty::done, ""}, DatabaseSays::listed, true},
+      {{Code::heuristic_rollback, Certainty::done, ""}, DatabaseSays::listed, true},
+      {Reply::not_done(Code::rb_rollback, ""), DatabaseSays::listed, true},
+      {{Code::heuristic_commit, Certainty::done, ""}, DatabaseSays::committed, false},
+      {{Code::heuristic_mixed, Certainty::done, ""}, DatabaseSays::committed, false},
+      {Reply::unknown(Code::not_found, ""), DatabaseSays::in_progress, false},
+      {Reply::unknown(Code::resource_failed, ""), DatabaseSays::unreachable, false},
+      {Reply::not_done(Code::protocol_error, ""), DatabaseSays::listed, false},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(describe(row.reply));
+    const auto where = resource("ledger");
+    configured = {{where, {}}, {shop, {}}};
+    restart();
+    where->add_prepared(xid);
+    where->answer(Verb::finish_rollback, row.reply);
+    const RecoveryReport report = pass();
+    const BranchReport& told = branch(report, xid);
+    EXPECT_EQ(told.evidence.database, row.database) << to_string(told.evidence.database);
+    EXPECT_EQ(told.done, row.done);
+    ASSERT_TRUE(told.answer);
+    EXPECT_EQ(told.answer->code, row.reply.code);
+  }
+}
+
+TEST_F(Answering, a_listing_is_told_with_its_owner_and_database_and_by_the_servers_own_name) {
+  PreparedBranch listed;
+  listed.xid = xid;
+  listed.owner = "alice";
+  listed.database = "bank";
+  ledger->add_listed(listed);
+  PreparedBranch foreign;
+  foreign.raw = "somebody's own gid";
+  ledger->add_listed(foreign);
+  std::string told;
+  const RecoveryReport report = dry_run();
+  for (const std::string& line : branch(report, xid).lines) told += line + '\n';
+  EXPECT_NE(told.find(", owner alice"), std::string::npos) << told;
+  EXPECT_NE(told.find(", database bank"), std::string::npos) << told;
+  EXPECT_EQ(report.branches.size(), 2U);
+  EXPECT_EQ(report.branches.back().raw, "somebody's own gid");
+}
+
+}  // namespace
+}  // namespace assent
