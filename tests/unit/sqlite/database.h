@@ -64,6 +64,12 @@ inline int execute(Branch& branch, const std::string& sql) {
 
 /// A directory of its own with a database `bank.db` in it: account 1 holds 100.
 class WithDatabase : public ::testing::Test {
+ public:
+  ~WithDatabase() override {
+    resource_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
  protected:
   WithDatabase() {
     std::string name = (std::filesystem::temp_directory_path() / "assent-sqlite-XXXXXX").string();
@@ -71,10 +77,6 @@ class WithDatabase : public ::testing::Test {
     directory_ = std::filesystem::canonical(name).string();
     make("bank.db");
     resource_ = open("bank.db");
-  }
-  ~WithDatabase() override {
-    resource_.reset();
-    std::filesystem::remove_all(directory_);
   }
 
   std::string path(const std::string& file = "bank.db") const { return directory_ + '/' + file; }

@@ -55,6 +55,9 @@ class RecordingObserver : public Observer {
 /// A transaction manager over scripted resources a and b, with a real log in a directory of its own. Recovery runs when
 /// asked only.
 class EngineFixture : public testing::Test {
+ public:
+  ~EngineFixture() override { std::filesystem::remove_all(directory_); }
+
  protected:
   EngineFixture() {
     std::string pattern = (std::filesystem::temp_directory_path() / "assent-engine-XXXXXX").string();
@@ -64,7 +67,6 @@ class EngineFixture : public testing::Test {
     scripted_["a"] = a_;
     scripted_["b"] = b_;
   }
-  ~EngineFixture() override { std::filesystem::remove_all(directory_); }
 
   Config config() const {
     Config config;

@@ -16,7 +16,6 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::Not;
 
 class EngineTest : public EngineFixture {
  protected:
@@ -237,6 +236,7 @@ TEST_F(EngineTest, a_load_goes_on_while_recovery_runs_in_a_loop) {
     while (!stop) static_cast<void>(manager.recover_now());
   });
   std::vector<std::thread> clients;
+  clients.reserve(4);
   std::atomic<int> committed{0};
   for (int client = 0; client < 4; ++client) {
     clients.emplace_back([&] {
