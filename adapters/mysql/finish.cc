@@ -18,6 +18,9 @@ namespace {
 /// or a few scheduler ticks on a busy machine.
 constexpr std::chrono::milliseconds grace{100};
 constexpr const char* lock_wait_s = "5";
+/// What the server waits for the next word of a session that has the turn. One whose machine died says no more, and
+/// nothing else would tell the server for hours.
+constexpr const char* silence_s = "5";
 /// The bound of what is remembered between recover() and commit(); forgetting costs one grace.
 constexpr std::size_t max_free_since = 100'000;
 constexpr int looks = 3;
@@ -34,6 +37,20 @@ bool Manager::free_long_enough(const Xid& xid) {
   const std::lock_guard lock(mutex_);
   const auto found = free_since_.find(xid);
   return found != free_since_.end() && std::chrono::steady_clock::now() - found->second >= grace;
+}
+
+/// True: the session has the turn to finish this branch. One at a time: the second must find what the first did, and
+/// never take it for the branch's owner.
+Result<bool> Manager::take_turn(Session& session, const Xid& xid) {
+  const Answer turn = session.run({std::string("SET SESSION wait_timeout=") + silence_s,
+                                   "SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")"});
+  if (!turn.ok()) return Reply::not_done(code_of(*turn.failure), turn.failure->describe());
+  return turn.value(1) == "1";
+}
+
+/// The carrier's lock, too: a session that keeps one would look like an owner. False: the session is of no more use.
+bool Manager::end_turn(Session& session) {
+  return session.run({"DO RELEASE_ALL_LOCKS()", "SET SESSION wait_timeout=DEFAULT"}).ok();
 }
 
 /// Returns with the carrier's lock held by `session` and the owner gone for long enough, or says why not.
@@ -147,16 +164,11 @@ Reply Manager::finish(const Xid& xid, Verb verb, const FinishOptions& options) {
   auto lease = recovery_session();
   if (!lease) return Reply::not_done(lease.failure().code, lease.failure().text);
   Session& session = *lease.value();
-  // One recovery at a time: the second must find what the first did, and never take it for the branch's owner.
-  const Answer turn = session.run({"SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")"});
-  if (!turn.ok()) return Reply::not_done(code_of(*turn.failure), turn.failure->describe());
-  if (turn.value(0) != "1") {
-    lease->give_back();
-    return Reply::not_done(Code::retry, xid.text() + ": another recovery is finishing it");
-  }
-  Reply reply = finish_locked(session, xid, verb, options);
-  // Both locks; a session that keeps one would look like an owner.
-  if (session.run({"DO RELEASE_ALL_LOCKS()"}).ok()) lease->give_back();
+  const Result<bool> turn = take_turn(session, xid);
+  if (!turn) return turn.failure();
+  Reply reply = *turn ? finish_locked(session, xid, verb, options)
+                      : Reply::not_done(Code::retry, xid.text() + ": another recovery is finishing it");
+  if (end_turn(session)) lease->give_back();
   return reply;
 }
 
@@ -179,14 +191,14 @@ Result<bool> Manager::carrier_gone(const Xid& xid, const FinishOptions& options)
   // The server gives up a session's locks after its open branch was rolled back or its prepared one detached.
   bool gone = !owner;
   if (owner && options.carrier_is_dead) {
-    const Answer turn = session.run({"SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")"});
-    if (turn.ok() && turn.value(0) == "1") {
+    const Result<bool> turn = take_turn(session, xid);
+    if (turn && *turn) {
       const Reply ended = await_owner(session, xid, options);
       if (!ended.is_ok() && ended.code != Code::retry && ended.code != Code::not_found) return ended;
       gone = ended.code != Code::retry;
     }
   }
-  if (session.run({"DO RELEASE_ALL_LOCKS()"}).ok()) lease->give_back();
+  if (end_turn(session)) lease->give_back();
   return gone;
 }
 

@@ -53,6 +53,8 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   Result<SessionPool::Lease> recovery_session();
   Reply finish(const Xid& xid, Verb verb, const FinishOptions& options);
   Reply finish_locked(Session& session, const Xid& xid, Verb verb, const FinishOptions& options);
+  Result<bool> take_turn(Session& session, const Xid& xid);
+  static bool end_turn(Session& session);
   Reply await_owner(Session& session, const Xid& xid, const FinishOptions& options);
   Reply check_finished(Session& session, const Xid& xid, Verb verb);
   Result<std::vector<PreparedBranch>> list(Session& session);

@@ -345,6 +345,31 @@ TEST_P(Failures, a_branch_that_the_application_itself_ended_is_settled_as_it_end
   EXPECT_EQ(v(1), 5);
 }
 
+// Its machine lost power: the server is told of no end, and would keep the silent session, and what it holds, for
+// hours.
+TEST_P(Failures, a_recovery_that_falls_silent_while_it_finishes_a_branch_holds_up_no_other) {
+  for (const char* last_word : {"XA COMMIT", "RELEASE_ALL_LOCKS"}) {
+    SCOPED_TRACE(last_word);
+    const Xid id = xid();
+    prepared(id, 5);
+    auto [shop, proxy] = through_proxy();
+    proxy->on(last_word, TcpProxy::Fault::hold_request);
+    std::thread silent([&id, &held = *shop] { static_cast<void>(held.commit(id, {.carrier_is_dead = true})); });
+    proxy->await_fault();
+    // Each question waits some seconds for its turn.
+    Reply reply = shop_->commit(id, {.carrier_is_dead = true});
+    for (int again = 0; again < 10 && reply.code == Code::retry; ++again) {
+      reply = shop_->commit(id, {.carrier_is_dead = true});
+    }
+    EXPECT_EQ(reply.code, std::string(last_word) == "XA COMMIT" ? Code::ok : Code::not_found) << describe(reply);
+    EXPECT_EQ(shop_->fate(id, "").value(), Fate::committed);
+    proxy->release();
+    silent.join();
+    EXPECT_FALSE(listed(id));
+  }
+  EXPECT_EQ(v(1), 5);
+}
+
 TEST_P(Failures, a_one_phase_commit_held_in_the_network_cannot_be_settled_and_then_commit) {
   auto [shop, proxy] = through_proxy();
   const Xid id = xid();
