@@ -54,6 +54,7 @@ class Side {
     // Threads that were killed left their frames' marks.
     ASAN_UNPOISON_MEMORY_REGION(bottom, size);
   }
+  void end() {}
   void leave(const Side& to) {
     __sanitizer_start_switch_fiber(&fake_, to.bottom_, to.size_);
   }
@@ -68,8 +69,11 @@ class Side {
   std::size_t size_ = 0;
 #elif defined(__SANITIZE_THREAD__)
   void begin_on(const void*, std::size_t) {
-    if (fiber_ != nullptr) __tsan_destroy_fiber(fiber_);
+    end();
     fiber_ = __tsan_create_fiber(0);
+  }
+  void end() {
+    if (fiber_ != nullptr) __tsan_destroy_fiber(std::exchange(fiber_, nullptr));
   }
   void leave(const Side& to) {
     if (fiber_ == nullptr) fiber_ = __tsan_get_current_fiber();
@@ -81,6 +85,7 @@ class Side {
   void* fiber_ = nullptr;
 #else
   void begin_on(const void*, std::size_t) {}
+  void end() {}
   void leave(const Side&) {}
   void arrive(Side&) {}
 #endif
@@ -144,7 +149,10 @@ Scheduler::~Scheduler() {
     delete queue_.top().what;
     queue_.pop();
   }
-  for (const auto& fiber : fibers_) spare_stacks().push_back(fiber->stack);
+  for (const auto& fiber : fibers_) {
+    fiber->side.end();
+    spare_stacks().push_back(fiber->stack);
+  }
   running = nullptr;
 }
 

@@ -89,6 +89,7 @@ struct TcpProxy::Line {
       if (window.size() > shared->needle.size()) window.erase(0, window.size() - shared->needle.size());
       return std::nullopt;
     }
+    window.clear();  // or what comes next on this line would meet the next fault as well
     return std::exchange(shared->meeting, std::nullopt);
   }
 
