@@ -62,6 +62,8 @@ Rows ask_sqlite(const std::string& file, const std::vector<std::string>& stateme
   const int status = sqlite3_open(file.c_str(), &opened);
   const std::unique_ptr<sqlite3, int (*)(sqlite3*)> session(opened, sqlite3_close);
   if (status != SQLITE_OK) throw std::runtime_error(file + ": " + sqlite3_errmsg(opened));
+  // A worker that waits for its next round still sweeps witnesses and looks for what is in doubt.
+  sqlite3_busy_timeout(opened, 10'000);
   Rows rows;
   const auto keep = [](void* to, int columns, char** fields, char**) {
     auto& row = static_cast<Rows*>(to)->emplace_back();
