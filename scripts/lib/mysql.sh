@@ -48,7 +48,7 @@ mariadb_create() {
 
 mariadb_launch() {
   local options
-  read -r -d '' -a options < <(mysql_options) || true
+  read -r -d '' -a options < <(mysql_options) || true # read fails at the end of input, which is where it stops
   launch mariadbd --no-defaults "${options[@]}" --innodb-log-file-size=32M --pid-file="$dir/mariadbd.pid"
 }
 
@@ -77,7 +77,7 @@ GRANT XA_RECOVER_ADMIN ON *.* TO 'assent'@'%';"
 
 mysql_launch() {
   local options
-  read -r -d '' -a options < <(mysql_options) || true
+  read -r -d '' -a options < <(mysql_options) || true # read fails at the end of input, which is where it stops
   [[ $name != mysql-nobinlog ]] || options+=(--skip-log-bin)
   rm -f "$dir/socket.lock" # as with PostgreSQL
   launch "$root/bin/mysqld" "${options[@]}" --innodb-redo-log-capacity=32M --mysqlx=OFF --pid-file="$dir/mysqld.pid"

@@ -47,7 +47,8 @@ has_exited() {
 
 signal_all() {
   local pids
-  read -r -d '' -a pids < <(processes) || true
+  read -r -d '' -a pids < <(processes) || true # read fails at the end of input, which is where it stops
+  # Some may be gone meanwhile; whoever calls waits until all are, and fails aloud if they stay.
   ((${#pids[@]} == 0)) || kill "-$1" "${pids[@]}" 2>/dev/null || true
 }
 
