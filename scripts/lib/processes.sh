@@ -48,7 +48,7 @@ has_exited() {
 signal_all() {
   local pids
   read -r -d '' -a pids < <(processes) || true # read fails at the end of input, which is where it stops
-  # Some may be gone meanwhile; whoever calls waits until all are, and fails aloud if they stay.
+  # Some may be gone meanwhile. Whether the signal took is asked by the callers, of the processes themselves.
   ((${#pids[@]} == 0)) || kill "-$1" "${pids[@]}" 2>/dev/null || true
 }
 
