@@ -173,7 +173,7 @@ TEST_F(PostgresOwnServer, that_answers_in_the_place_of_another_is_refused) {
   ResourceUrl shared = ResourceUrl::parse(url);
   const ResourceUrl own = ResourceUrl::parse(server_->url());
   auto admin = PlainSession::open(Settings::from(ResourceUrl::parse(server_->url("--admin"))));
-  ASSERT_TRUE(admin);
+  ASSERT_TRUE(admin) << describe(admin.failure());
   ASSERT_TRUE((*admin)->exec("ALTER ROLE assent PASSWORD " + text_literal(shared.password)).ok());
   TcpProxy proxy(shared.host, shared.port);
   Registry registry;
@@ -182,12 +182,14 @@ TEST_F(PostgresOwnServer, that_answers_in_the_place_of_another_is_refused) {
   spec.name = "ledger";
   spec.url = shared;
   spec.url.port = proxy.port();
+  spec.url.parameters["connect_timeout"] = "60";  // a new server on a busy machine may be slow to answer
   resource_ = registry.open(spec);
-  ASSERT_TRUE(resource_->probe());
+  const auto probe = resource_->probe();
+  ASSERT_TRUE(probe) << describe(probe.failure());
   proxy.lead_to(own.port);
   const auto branch = resource_->start(next_xid(), {});
-  ASSERT_FALSE(branch);
-  EXPECT_EQ(branch.failure().code, Code::resource_error);
+  ASSERT_FALSE(branch) << "the servers tell themselves apart by " << probe->identity.text();
+  EXPECT_EQ(branch.failure().code, Code::resource_error) << describe(branch.failure());
   EXPECT_EQ(branch.failure().certainty, Certainty::not_done);
   EXPECT_THAT(branch.failure().text, HasSubstr("another database answers"));
 }
