@@ -137,7 +137,6 @@ std::optional<Record> decode_decision(Cursor& in) {
   decision.label = in.text(Decision::max_label);
   const auto count = in.number<std::uint8_t>();
   if (count > Decision::max_branches) return std::nullopt;
-  decision.branches.reserve(count);
   for (std::uint8_t i = 0; i < count && !in.broken(); ++i) {
     DecidedBranch branch;
     branch.resource = in.text(max_resource_name);

@@ -75,6 +75,24 @@ TEST_F(LogShape, is_sound_as_the_writer_makes_it) {
   EXPECT_EQ(damage(), "");
 }
 
+TEST_F(LogShape, with_a_batch_as_large_as_there_is_is_sound) {
+  header.blocks = log::max_batch_blocks + 2;
+  std::string records = records_of(log::max_batch_blocks);
+  records.resize(log::whole_records(records, log::max_batch_room));
+  ASSERT_EQ(log::blocks_for(records.size()), log::max_batch_blocks);
+  batch(1, 1, records);
+  batch(log::max_batch_blocks + 1, 2, records_of(1));
+  EXPECT_EQ(damage(), "");
+}
+
+TEST_F(LogShape, names_a_segment_by_eight_bytes_in_hex_and_nothing_else) {
+  EXPECT_EQ(log::segment_number(log::segment_name(7)), 7U);
+  for (const char* other : {"segment-", "segment-07", "segment-00000000000000000007", "segment-000000000000000x",
+                            "segments-0000000000000007", "0000000000000007"}) {
+    EXPECT_FALSE(log::segment_number(other)) << other;
+  }
+}
+
 TEST_F(LogShape, with_a_damaged_checkpoint_is_refused_where_it_is_damaged) {
   header.checkpoint_blocks = 2;
   batch(1, 1, records_of(2));

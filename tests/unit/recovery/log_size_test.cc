@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "assent/recovery/log_record.h"
 #include "assent/recovery/log_segment.h"
@@ -50,6 +52,55 @@ TEST_F(LogSize, a_large_checkpoint_makes_a_larger_segment_and_a_small_one_a_smal
   EXPECT_TRUE(log->unfinished().empty());
   // The newest recovered commits stay in it.
   EXPECT_LT(log->counters().bytes, 128u << 10);
+}
+
+TEST_F(LogSize, every_rotation_uses_the_segment_made_in_time_and_costs_what_the_last_one_cost) {
+  options.segment_bytes = 40 << 10;
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  struct Cost {
+    std::uint64_t batches = 0;
+    std::uint64_t syncs = 0;
+    std::uint64_t calls = 0;
+  };
+  std::vector<Cost> costs;  // from one rotation to the next
+  std::uint64_t at = newest();
+  Cost before;
+  Decision decision = decision_of(*log, incarnation, 1);
+  while (costs.size() < 12) {
+    ASSERT_EQ(log->force(decision), Forced::durable);
+    log->finish(decision.id);
+    ++decision.id.sequence;
+    const std::uint64_t now = disk.calls();
+    if (std::exchange(at, newest()) != at) {
+      const Cost total{log->counters().syncs, disk.syncs(), now};
+      costs.push_back({total.batches - before.batches, total.syncs - before.syncs, total.calls - before.calls});
+      before = {total.batches, total.syncs, disk.calls()};
+    } else {
+      before.calls += disk.calls() - now;  // newest() looked
+    }
+  }
+  for (std::size_t i = 2; i < costs.size(); ++i) {
+    // The zeros of the next segment, and its beginning.
+    EXPECT_EQ(costs[i].syncs, costs[i].batches + 2) << "rotation " << i;
+    EXPECT_EQ(costs[i].batches, costs[2].batches) << "rotation " << i;
+    EXPECT_EQ(costs[i].calls, costs[2].calls) << "rotation " << i << ": what is superseded is removed once";
+  }
+}
+
+TEST_F(LogSize, saying_again_what_is_known_writes_nothing) {
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  log->raise_mark(incarnation, 0);
+  EXPECT_TRUE(log->flush());
+  const std::uint64_t syncs = log->counters().syncs;
+  log->raise_mark(incarnation, 5);
+  EXPECT_TRUE(log->flush());
+  EXPECT_EQ(log->counters().syncs, syncs + 1);
+  log->raise_mark(incarnation, 5);
+  log->raise_mark(incarnation, 0);
+  EXPECT_TRUE(log->flush());
+  EXPECT_EQ(log->counters().syncs, syncs + 1);
 }
 
 TEST_F(LogSize, leaves_one_segment_behind_and_removes_leftovers) {
