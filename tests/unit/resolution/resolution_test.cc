@@ -209,6 +209,14 @@ TEST(resolution, rule_7_an_absent_witness_proves_nothing_to_a_copy_also_when_it_
   }
 }
 
+TEST(resolution, rule_7_calls_heuristic_what_left_no_decision_only_when_a_witness_says_committed) {
+  Evidence e = after_a_crash();
+  e.database = DatabaseSays::committed;
+  EXPECT_EQ(resolve(e).verdict, Verdict::heuristic);
+  e.database = DatabaseSays::rolled_back;
+  EXPECT_EQ(resolve(e).verdict, Verdict::wait);
+}
+
 TEST(resolution, rule_8_acts_only_where_the_database_is_proven_to_be_the_one_in_the_log) {
   for_every_combination([](const Evidence& e, const Resolution& said) {
     if (said.action != Action::none) {
