@@ -153,6 +153,49 @@ TEST_F(Log, sixty_four_threads_share_their_syncs_and_get_back_what_was_acknowled
   EXPECT_EQ(found, acknowledged);
 }
 
+TEST_F(Log, a_batch_takes_as_many_waiters_as_fit_and_the_next_one_the_rest) {
+  options.segment_bytes = 4 << 20;
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  constexpr std::uint64_t threads = 40;  // of 13 KB each: twice what a batch holds
+  std::mutex mutex;
+  std::set<pid_t> workers;
+  std::uint64_t durable = 0;
+  disk.on_sync([&](const std::string&) {
+    std::set<pid_t> others;
+    do {
+      const std::lock_guard lock(mutex);
+      others = workers;
+    } while (others.size() + durable < threads);
+    others.erase(::gettid());
+    while (!std::all_of(others.begin(), others.end(), asleep)) std::this_thread::yield();
+  });
+  const std::uint64_t syncs = log->counters().syncs;
+  std::vector<std::thread> pool;
+  for (std::uint64_t t = 0; t < threads; ++t) {
+    pool.emplace_back([&, t] {
+      Decision decision = decision_of(*log, incarnation, t, std::string(Decision::max_label, 'l'));
+      decision.branches.assign(Decision::max_branches, {std::string(Xid::max_part, 'r'), std::string(128, 'e')});
+      {
+        const std::lock_guard lock(mutex);
+        workers.insert(::gettid());
+      }
+      const Forced forced = log->force(decision);
+      const std::lock_guard lock(mutex);
+      durable += forced == Forced::durable ? 1 : 0;
+      workers.erase(::gettid());
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+  disk.on_sync({});
+  EXPECT_EQ(durable, threads);
+  EXPECT_GE(log->counters().syncs - syncs, 3u);
+  EXPECT_LE(log->counters().syncs - syncs, 5u);
+  disk.crash();
+  log.reset();
+  EXPECT_EQ(open()->unfinished().size(), threads);
+}
+
 TEST_F(Log, what_is_finished_and_marked_comes_with_a_later_batch_and_in_order) {
   auto log = open();
   const Incarnation incarnation = log->begin_incarnation();

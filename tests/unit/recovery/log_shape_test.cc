@@ -2,6 +2,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <gmock/gmock.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -91,6 +92,22 @@ TEST_F(LogShape, names_a_segment_by_eight_bytes_in_hex_and_nothing_else) {
                             "segments-0000000000000007", "0000000000000007"}) {
     EXPECT_FALSE(log::segment_number(other)) << other;
   }
+}
+
+TEST_F(LogShape, whose_header_breaks_a_bound_under_a_sound_checksum_is_refused) {
+  const auto seal_header = [this] { log::put(bytes.data() + 504, XXH3_64bits_withSeed(bytes.data(), 504, 0)); };
+  constexpr std::size_t checkpoint_at = 64;
+  constexpr std::size_t machine_at = 80;
+  batch(1, 1, records_of(2));
+  seal_header();
+  EXPECT_EQ(damage(), "") << "the test knows where the checksum stands";
+  log::put(bytes.data() + machine_at, static_cast<std::uint16_t>(log::max_machine + 1));
+  seal_header();
+  EXPECT_THAT(damage(), ::testing::StartsWith("0: "));
+  log::put(bytes.data() + machine_at, std::uint16_t{0});
+  log::put(bytes.data() + checkpoint_at, header.blocks);
+  seal_header();
+  EXPECT_THAT(damage(), ::testing::StartsWith("0: "));
 }
 
 TEST_F(LogShape, with_a_damaged_checkpoint_is_refused_where_it_is_damaged) {
