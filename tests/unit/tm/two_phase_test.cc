@@ -20,6 +20,8 @@ struct World {
   bool durable = false;
   bool refused = false;
   bool over = false;
+  std::set<BranchIndex> prepared;       ///< when the decision was forced
+  std::set<BranchIndex> ended_by_vote;  ///< over, with nothing left to do
   std::set<BranchIndex> told_to_commit;
   std::set<BranchIndex> told_to_roll_back;
   std::size_t one_phase = 0;
@@ -33,17 +35,19 @@ struct World {
       if (std::holds_alternative<Force>(effect)) {
         ASSERT_FALSE(forced) << "forced twice";
         forced = true;
-        bool prepared = false;
-        for (const BranchInfo& branch : machine.branches()) {
-          ASSERT_TRUE(branch.state == BranchState::prepared || branch.state == BranchState::read_only);
-          prepared = prepared || branch.state == BranchState::prepared;
+        for (BranchIndex i = 0; i < machine.branches().size(); ++i) {
+          const BranchState state = machine.branches()[i].state;
+          ASSERT_TRUE(state == BranchState::prepared || state == BranchState::read_only);
+          if (state == BranchState::prepared) prepared.insert(i);
         }
-        ASSERT_TRUE(prepared) << "a decision over nothing";
+        ASSERT_FALSE(prepared.empty()) << "a decision over nothing";
       } else if (const auto* commit = std::get_if<Commit>(&effect)) {
         ASSERT_TRUE(durable) << "committed before the decision was durable";
+        ASSERT_TRUE(prepared.contains(commit->branch)) << "committed what is not in the decision";
         ASSERT_TRUE(told_to_commit.insert(commit->branch).second);
       } else if (const auto* rollback = std::get_if<Rollback>(&effect)) {
         ASSERT_TRUE(!forced || refused) << "rolled back over a decision that may be in the log";
+        ASSERT_FALSE(ended_by_vote.contains(rollback->branch)) << "rolled back what is over";
         ASSERT_TRUE(told_to_roll_back.insert(rollback->branch).second);
       } else if (std::holds_alternative<CommitOnePhase>(effect)) {
         ASSERT_EQ(++one_phase, 1U);
@@ -70,6 +74,7 @@ struct World {
     switch (machine.end()) {
       case End::committed:
         EXPECT_TRUE(told_to_roll_back.empty());
+        EXPECT_EQ(told_to_commit, prepared) << "every prepared branch, and no other";
         EXPECT_FALSE(any(BranchState::rolled_back) || any(BranchState::unconfirmed) || any(BranchState::in_doubt));
         EXPECT_TRUE(machine.reason().empty());
         break;
@@ -140,6 +145,12 @@ void explore(const World& world, std::size_t& paths) {
       if (const auto* log = std::get_if<LogForced>(&event)) {
         next.durable = log->result == ForceResult::durable;
         next.refused = log->result == ForceResult::refused;
+      }
+      if (const auto* vote = std::get_if<Voted>(&event)) {
+        const Reply& reply = vote->reply;
+        if (reply.code == Code::read_only || (is_rollback(reply.code) && reply.certainty == Certainty::not_done)) {
+          next.ended_by_vote.insert(vote->branch);
+        }
       }
       next.take(next.machine.step(event));
       explore(next, paths);
@@ -282,6 +293,16 @@ using TwoPhaseDeathTest = testing::Test;
 TEST(TwoPhaseDeathTest, an_event_that_does_not_fit_ends_the_program) {
   TwoPhaseCommit machine({false, false});
   EXPECT_DEATH(machine.step(LogForced{ForceResult::durable}), "");
+  EXPECT_DEATH(machine.step(Voted{0, Reply::ok()}), "") << "nobody asked for a vote";
+  EXPECT_DEATH(machine.step(Settled{0, Fate::committed}), "") << "nothing is to be settled";
+  machine.step(CommitRequested{});
+  machine.step(Voted{0, Reply::ok()});
+  machine.step(Voted{1, Reply::ok()});
+  EXPECT_DEATH(machine.step(Voted{1, Reply::ok()}), "") << "the votes are over";
+  machine.step(LogForced{ForceResult::durable});
+  machine.step(BranchReplied{0, Reply::ok()});
+  machine.step(BranchReplied{1, Reply::ok()});
+  EXPECT_DEATH(machine.step(BranchReplied{1, Reply::ok()}), "") << "the transaction is over";
 }
 
 }  // namespace
