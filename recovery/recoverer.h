@@ -53,7 +53,8 @@ class Recoverer {
     /// Holes above the mark of a past incarnation, each an undecided transaction whose carriers have to be proven gone
     /// before the mark may pass it (and the log forget the intervals around it): so many a pass.
     std::size_t mark_proofs = 64;
-    RunAll run_all;  ///< empty: a thread for each resource
+    std::size_t sessions = 8;  ///< branches of one resource that are worked on at once
+    RunAll run_all;            ///< empty: a thread for each task
   };
 
   struct Pass {

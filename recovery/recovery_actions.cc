@@ -1,6 +1,7 @@
-// What one pass asks of and does to the databases. Every site is worked on by one thread, which touches that site's
-// branches only.
+// What one pass asks of and does to the databases. Sites, and the branches of a site, are worked on in parallel.
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <set>
 
 #include "assent/recovery/recovery_pass.h"
@@ -48,16 +49,29 @@ void RecoveryPass::work_on_sites() {
 }
 
 void RecoveryPass::work(Site& site) {
-  bool again = false;
-  for (Branch* branch : site.branches) {
-    BranchReport& report = branch->report;
-    if (report.evidence.database != DatabaseSays::listed && !branch->settled_before) ask_witness(site, *branch);
+  for_branches(site, [&](Branch& branch) {
+    BranchReport& report = branch.report;
+    if (report.evidence.database != DatabaseSays::listed && !branch.settled_before) ask_witness(site, branch);
     report.resolution = resolve(report.evidence);
+  });
+  bool again = false;
+  for (const Branch* branch : site.branches) {
+    const BranchReport& report = branch->report;
     again = again || report.resolution.verdict == Verdict::roll_back ||
             report.resolution.verdict == Verdict::resurrected || report.evidence.carrier_gone;
   }
+  // Rule 6: after the last proof that a carrier is gone, and before the first rollback; once for all branches.
   if (again) list_again(site);
-  for (Branch* branch : site.branches) act(site, *branch);
+  for_branches(site, [&](Branch& branch) { act(site, branch); });
+}
+
+// Each branch is a transaction of its own, and the database syncs for many sessions at once.
+void RecoveryPass::for_branches(const Site& site, const std::function<void(Branch&)>& work) const {
+  std::atomic<std::size_t> next{0};
+  const auto take_turns = [&] {
+    for (std::size_t i = next++; i < site.branches.size(); i = next++) work(*site.branches[i]);
+  };
+  run_all(std::vector<std::function<void()>>(std::min(recoverer_.options_.sessions, site.branches.size()), take_turns));
 }
 
 void RecoveryPass::ask_witness(Site& site, Branch& branch) {
@@ -66,7 +80,7 @@ void RecoveryPass::ask_witness(Site& site, Branch& branch) {
   const bool unconfirmed = rollback_unconfirmed(evidence);
   if (evidence.identity != IdentityIs::same || !left_to_recovery(evidence)) return;
   if (evidence.log != LogSays::decided && !unconfirmed) return;
-  if (unconfirmed && !site.failure) {
+  if (unconfirmed && !failure_of(site)) {
     // Rule 6. The proof comes first and the listing after it: a prepare that landed between an older listing and the
     // end of its session would be seen by neither.
     Result<bool> gone = site.manager().carrier_gone(report.xid, finish_options(evidence));
@@ -75,9 +89,9 @@ void RecoveryPass::ask_witness(Site& site, Branch& branch) {
     report.lines.push_back(site.report.name + (evidence.carrier_gone ? ": no session can prepare it any more"
                                                                      : ": a session may still prepare it"));
   }
-  if (site.failure) {
+  if (const auto failure = failure_of(site)) {
     evidence.database = DatabaseSays::unreachable;
-    report.lines.push_back(site.report.name + " cannot be asked: " + describe(*site.failure));
+    report.lines.push_back(site.report.name + " cannot be asked: " + describe(*failure));
     return;
   }
   Result<Fate> fate = site.manager().fate(report.xid, branch.witness);
@@ -124,7 +138,7 @@ void RecoveryPass::act(Site& site, Branch& branch) {
   BranchReport& report = branch.report;
   report.done = report.resolution.verdict == Verdict::finished;
   if (report.resolution.action == Action::none || !may_act(branch)) return;
-  if (site.failure) {
+  if (failure_of(site)) {
     report.evidence.database = DatabaseSays::unreachable;
     return;
   }
@@ -188,7 +202,13 @@ void RecoveryPass::roll_back(Site& site, Branch& branch) {
 }
 
 void RecoveryPass::note_failure(Site& site, const Reply& reply) {
+  const std::lock_guard lock(failures_);
   site.failure = reply;
+}
+
+std::optional<Reply> RecoveryPass::failure_of(const Site& site) const {
+  const std::lock_guard lock(failures_);
+  return site.failure;
 }
 
 }  // namespace assent

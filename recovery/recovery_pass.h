@@ -12,8 +12,8 @@
 
 namespace assent {
 
-/// One pass of the Recoverer. Internal to recovery; used by one thread, but for work on sites, which run in parallel
-/// and touch nothing but their own site and its branches.
+/// One pass of the Recoverer. Internal to recovery; used by one thread, but for work on sites and on the branches of a
+/// site, which run in parallel: each touches nothing but its own site, or branch, and the site's failure.
 class RecoveryPass {
  public:
   RecoveryPass(Recoverer& recoverer, const std::vector<LogInHand>& logs, const std::vector<SlotState>& slots,
@@ -46,7 +46,8 @@ class RecoveryPass {
     bool asked = false;
     std::vector<PreparedBranch> listed;
     std::vector<Branch*> branches;
-    std::optional<Reply> failure;  // once set, the database is not asked again in this pass
+    std::optional<Reply> failure;  // once set, the database is not asked again in this pass; guarded by failures_ where
+                                   // branches run in parallel
 
     ResourceManager& manager() const { return *configured->manager; }
   };
@@ -70,6 +71,7 @@ class RecoveryPass {
 
   void work_on_sites();
   void work(Site& site);
+  void for_branches(const Site& site, const std::function<void(Branch&)>& work) const;
   void ask_witness(Site& site, Branch& branch);
   void list_again(Site& site);
   void act(Site& site, Branch& branch);
@@ -77,6 +79,7 @@ class RecoveryPass {
   void roll_back(Site& site, Branch& branch);
   bool may_act(const Branch& branch) const;
   void note_failure(Site& site, const Reply& reply);
+  std::optional<Reply> failure_of(const Site& site) const;
 
   void tell_engines();
   void finish_decisions();
@@ -94,6 +97,7 @@ class RecoveryPass {
   const Recoverer::Pass how_;
   std::vector<Log> logs_;
   std::vector<Site> sites_;
+  mutable Mutex failures_;
   std::map<std::string, std::size_t> site_by_name_;
   std::map<Xid, Branch> branches_;                                 // ours
   std::map<std::pair<std::string, std::string>, Branch> foreign_;  // by database system and the name it gives

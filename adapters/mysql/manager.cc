@@ -8,7 +8,7 @@
 namespace assent::mysql {
 namespace {
 
-constexpr std::size_t recovery_sessions = 4;
+constexpr std::size_t recovery_sessions = 8;
 constexpr const char* lock_wait_s = "2";
 
 // READ COMMITTED: looking for a row that is not there locks no gap. The waits of recovery are short and repeated.

@@ -22,7 +22,7 @@ namespace assent::detail::postgres {
 /// what they wait for.
 class Resource final : public ResourceManager {
  public:
-  static constexpr std::size_t control_sessions = 4;
+  static constexpr std::size_t control_sessions = 8;
 
   explicit Resource(const ResourceSpec& spec);
 
