@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <cstdio>
 #include <string>
 
@@ -43,7 +44,7 @@ TEST(Simulation, listening_to_a_world_does_not_change_it) {
 }
 
 // Each kind of fault is one that really comes up: a trouble that nobody meets proves nothing.
-TEST(Simulation, every_kind_of_fault_and_crash_happens_within_a_few_hundred_seeds) {
+TEST(Simulation, every_kind_of_fault_and_crash_happens_within_two_thousand_seeds) {
   const std::array<const char*, 24> kinds = {"kill -9",
                                              "power fails",
                                              "the disk is replaced by a copy",
@@ -69,7 +70,7 @@ TEST(Simulation, every_kind_of_fault_and_crash_happens_within_a_few_hundred_seed
                                              "the log stalls",
                                              "needs a person"};
   std::array<bool, kinds.size()> seen{};
-  for (std::uint64_t seed = 1; seed <= 600; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2000 && !std::ranges::all_of(seen, std::identity{}); ++seed) {
     const Report report = simulate(seed, true);
     for (std::size_t i = 0; i < kinds.size(); ++i) {
       seen[i] = seen[i] || std::ranges::any_of(report.trace, [&](const std::string& line) {
