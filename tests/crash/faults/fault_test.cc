@@ -2,6 +2,7 @@
 // happen, and the next process finishes what is left.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,8 @@ class Fault : public ::testing::Test {
       ::dup2(ends[1], STDOUT_FILENO);
       ::close(ends[0]);
       ::close(ends[1]);
+      const rlimit no_core{0, 0};
+      ::setrlimit(RLIMIT_CORE, &no_core);
       ::setenv("LD_PRELOAD", ASSENT_FAILING_CALLS, 1);
       ::execl(ASSENT_FAULT_WORKER, ASSENT_FAULT_WORKER, used().c_str(), phase.c_str(), calls.c_str(),
               std::to_string(number).c_str(), std::to_string(error).c_str(), static_cast<char*>(nullptr));
