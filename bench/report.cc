@@ -1,0 +1,107 @@
+#include <iomanip>
+#include <ostream>
+#include <sstream>
+
+#include "assent/bench/workload.h"
+
+namespace assent::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string number(double value, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
+}
+
+std::string or_dash(const std::optional<double>& value) {
+  return value ? number(*value, 2) : "-";
+}
+
+void print_side(const std::string& name, const Measured& measured, std::ostream& out) {
+  out << "  " << name << std::string(name.size() < 8 ? 8 - name.size() : 0, ' ')
+      << padded(number(measured.rate(), 0), 9) << padded(number(measured.percentile_ms(50), 2), 9)
+      << padded(number(measured.percentile_ms(99), 2), 9) << padded(number(measured.percentile_ms(99.9), 2), 9)
+      << padded(number(measured.cpu_us, 0), 9) << '\n';
+}
+
+void print_cost(const std::string& name, const Cost& cost, const Result& result, std::ostream& out) {
+  out << "  " << name << ':';
+  for (std::size_t i = 0; i < cost.databases.size(); ++i) {
+    const DatabaseCost& each = cost.databases[i];
+    out << (i == 0 ? " " : "; ") << result.databases[i] << ' ' << or_dash(each.syncs) << " syncs, "
+        << or_dash(each.messages) << " round trips";
+    if (each.statements) out << ", " << or_dash(each.statements) << " statements";
+  }
+  if (cost.log_syncs && *cost.log_syncs > 0) out << "; log " << number(*cost.log_syncs, 2) << " syncs";
+  out << '\n';
+}
+
+Json side_json(const Measured& measured) {
+  return {{"transactions", measured.transactions},   {"per_s", measured.rate()},
+          {"p50_ms", measured.percentile_ms(50)},    {"p99_ms", measured.percentile_ms(99)},
+          {"p999_ms", measured.percentile_ms(99.9)}, {"cpu_us", measured.cpu_us}};
+}
+
+Json optional_json(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json cost_json(const std::optional<Cost>& cost) {
+  if (!cost) return nullptr;
+  Json databases = Json::array();
+  for (const DatabaseCost& each : cost->databases) {
+    databases.push_back({{"syncs", optional_json(each.syncs)},
+                         {"round_trips", optional_json(each.messages)},
+                         {"statements", optional_json(each.statements)}});
+  }
+  return {
+      {"transactions", cost->transactions}, {"databases", databases}, {"log_syncs", optional_json(cost->log_syncs)}};
+}
+
+}  // namespace
+
+void print(const Report& report, std::ostream& out) {
+  for (const Result& result : report.results) {
+    out << result.workload;
+    for (std::size_t i = 0; i < result.databases.size(); ++i) out << (i == 0 ? ": " : " + ") << result.databases[i];
+    out << ", " << result.clients << (result.clients == 1 ? " client" : " clients") << '\n';
+    out << "             tx/s   p50 ms   p99 ms  p999 ms    CPU us\n";
+    if (!result.times.ratios.empty()) print_side("floor", result.times.floor, out);
+    print_side("Assent", result.times.assent, out);
+    if (!result.times.ratios.empty()) {
+      out << "  Assent / floor " << number(result.times.ratio(), 3) << " (middle half of " << result.times.ratios.size()
+          << " pairs of rounds: " << number(quantile(result.times.ratios, 0.25), 3) << " to "
+          << number(quantile(result.times.ratios, 0.75), 3) << "); floor: " << result.floor << '\n';
+    }
+    if (result.floor_cost) print_cost("floor", *result.floor_cost, result, out);
+    if (result.assent_cost) print_cost("Assent", *result.assent_cost, result, out);
+    out << '\n';
+  }
+}
+
+nlohmann::ordered_json to_json(const Report& report) {
+  Json results = Json::array();
+  for (const Result& result : report.results) {
+    const bool compared = !result.times.ratios.empty();
+    results.push_back({{"workload", result.workload},
+                       {"databases", result.databases},
+                       {"clients", result.clients},
+                       {"floor_is", result.floor},
+                       {"round_ms", result.round_ms},
+                       {"ratio", compared ? Json(result.times.ratio()) : Json(nullptr)},
+                       {"ratios", result.times.ratios},
+                       {"floor", compared ? side_json(result.times.floor) : Json(nullptr)},
+                       {"assent", side_json(result.times.assent)},
+                       {"floor_cost", cost_json(result.floor_cost)},
+                       {"assent_cost", cost_json(result.assent_cost)}});
+  }
+  return {{"log_volume", report.log_volume}, {"settings", report.settings}, {"results", results}};
+}
+
+}  // namespace assent::bench

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "assent/bench/counting.h"
+#include "assent/bench/database.h"
+#include "assent/bench/rounds.h"
+
+/// What can be measured, by name. Used by `assent bench` and by the bench's own program.
+namespace assent::bench {
+
+/// What a bench that is told nothing else does.
+struct Settings {
+  std::vector<std::string> urls;       ///< databases; workloads that need others than these are left out
+  std::vector<std::string> workloads;  ///< names; empty: all that the databases allow
+  std::vector<int> clients{1, 16};
+  double seconds = 10;        ///< of timed rounds, of each workload and number of clients, both sides together
+  std::string log_directory;  ///< where the decision log is made; on the disk that is to be measured
+};
+
+/// A row of the table: two sides, measured in turn.
+struct Result {
+  std::string workload;
+  std::vector<std::string> databases;  ///< products, in the order in which they take part
+  std::string floor;                   ///< what Assent is compared with
+  int clients = 1;
+  int round_ms = 0;
+  Compared times;
+  std::optional<Cost> floor_cost;
+  std::optional<Cost> assent_cost;
+};
+
+struct Report {
+  std::string log_volume;                          ///< the file system on which the log lay: "ext4"
+  std::vector<std::vector<std::string>> settings;  ///< of each database: its product, then "name = value"
+  std::vector<Result> results;
+};
+
+/// What is going on, for a progress bar: of so many steps, so many are done.
+using Tell = std::function<void(const std::string& what, std::size_t done, std::size_t steps)>;
+
+struct WorkloadName {
+  std::string name;
+  std::string what;
+};
+const std::vector<WorkloadName>& workload_names();
+
+/// Makes tables of its own in the databases and takes them away again; proves after every workload that no money was
+/// lost or made, and throws when some was. When anything fails, log and tables are left in place: branches may be in
+/// doubt. Throws Error and the drivers' own exceptions.
+Report run(const Settings& settings, const Tell& tell);
+
+void print(const Report& report, std::ostream& out);
+nlohmann::ordered_json to_json(const Report& report);
+
+}  // namespace assent::bench
