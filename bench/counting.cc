@@ -90,12 +90,6 @@ Span life(const std::vector<Database*>& databases, int clients, int each,
   return out;
 }
 
-std::uint16_t port_of(const Database& database) {
-  const ResourceUrl& url = database.spec().url;
-  if (url.port != 0) return url.port;
-  return url.scheme.starts_with("postgres") ? 5432 : 3306;
-}
-
 }  // namespace
 
 std::map<std::uint16_t, std::uint64_t> messages_sent() {
@@ -109,6 +103,12 @@ std::map<std::uint16_t, std::uint64_t> messages_sent() {
     out[port] += info.tcpi_data_segs_out;
   }
   return out;
+}
+
+std::uint16_t port_of(const Database& database) {
+  const ResourceUrl& url = database.spec().url;
+  if (url.port != 0) return url.port;
+  return url.scheme.starts_with("postgres") ? 5432 : 3306;
 }
 
 Cost count_cost(const Transfer& transfer, int clients, int each,

@@ -29,6 +29,7 @@ struct Cost {
 /// Messages that this process sent on its open TCP connections, by the port they lead to: segments with data. Verbs are
 /// small and the kernel sends each at once, so a segment is a message.
 std::map<std::uint16_t, std::uint64_t> messages_sent();
+std::uint16_t port_of(const Database& database);
 
 /// Counts what `each` transactions of every client cost, apart from every timed round: PostgreSQL's backends report
 /// what they did when they end, so a count spans the life of a side, less what such a life costs without work.

@@ -12,7 +12,7 @@
 namespace assent::bench {
 
 /// Accounts in each database of a workload, and what each holds at first.
-constexpr int accounts = 6400;
+constexpr int accounts = 10'000;
 constexpr std::int64_t opening_balance = 1'000'000;
 
 /// What a server itself has counted since it was started. Nothing where it does not count.
@@ -78,8 +78,12 @@ class Database {
   virtual std::int64_t sum() = 0;
   /// Asked when no session of the bench is open: what backends did is in by then.
   virtual ServerCounts counts() = 0;
+  /// Throws Error{resource_unfit} when the server cannot hold so many prepared transactions at once.
+  virtual void demand_room_for_prepared(int transactions) = 0;
   virtual std::unique_ptr<HandSession> connect() = 0;
   virtual std::unique_ptr<AssentShare> share(const TransactionManager& manager) = 0;
+  /// On a branch that the database's adapter opened.
+  virtual void add_in(Branch& branch, int account, int cents) = 0;
 
  protected:
   Database(ResourceSpec spec, std::string table) : spec_(std::move(spec)), table_(std::move(table)) {}

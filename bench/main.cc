@@ -35,8 +35,9 @@ int main(int argc, char** argv) {
   app.add_option("--log", settings.log_directory, "Where the decision log is made (default: the temporary directory)");
   app.add_flag("--json", json, "Print JSON");
   std::string names;
-  for (const auto& [name, what] : bench::workload_names()) {
-    names += "  " + name + std::string(14 - name.size(), ' ') + what + '\n';
+  for (const bench::WorkloadName& each : bench::workload_names()) {
+    names += "  " + each.name + std::string(16 - each.name.size(), ' ') + each.what +
+             (each.usual ? "\n" : " (when named)\n");
   }
   app.footer("\nWorkloads:\n" + names);
   CLI11_PARSE(app, argc, argv);

@@ -146,9 +146,14 @@ class MySqlDatabase final : public Database {
     return {.syncs = status("Innodb_data_fsyncs"), .statements = status("Questions")};
   }
 
+  void demand_room_for_prepared(int) override {}  // InnoDB has a hundred thousand undo slots
+
   std::unique_ptr<HandSession> connect() override { return std::make_unique<MySqlHand>(settings_, table()); }
   std::unique_ptr<AssentShare> share(const TransactionManager& manager) override {
     return std::make_unique<MySqlShare>(manager.resource<MySql>(name()), table());
+  }
+  void add_in(Branch& branch, int account, int cents) override {
+    run(MySql::session(branch), update(table(), account, cents));
   }
 
  private:

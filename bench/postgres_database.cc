@@ -6,6 +6,7 @@
 #include "assent/adapters/postgres/postgres.h"
 #include "assent/adapters/postgres/settings.h"
 #include "assent/bench/database.h"
+#include "assent/xa/error.h"
 
 namespace assent::bench {
 namespace {
@@ -119,9 +120,19 @@ class PostgresDatabase final : public Database {
     return {.syncs = std::stoull(ask("SELECT wal_sync FROM pg_stat_wal")), .statements = std::nullopt};
   }
 
+  void demand_room_for_prepared(int transactions) override {
+    if (std::stoi(ask("SHOW max_prepared_transactions")) >= transactions) return;
+    const std::string wanted = std::to_string(transactions);
+    throw Error(ErrorCode::resource_unfit, "PostgreSQL has no room for " + wanted + " prepared transactions",
+                "ALTER SYSTEM SET max_prepared_transactions = " + wanted + "; then restart it");
+  }
+
   std::unique_ptr<HandSession> connect() override { return std::make_unique<PostgresHand>(options_, table()); }
   std::unique_ptr<AssentShare> share(const TransactionManager& manager) override {
     return std::make_unique<PostgresShare>(manager.resource<Postgres>(name()), table());
+  }
+  void add_in(Branch& branch, int account, int cents) override {
+    Postgres::session(branch).exec(update(table(), account, cents));
   }
 
  private:

@@ -19,15 +19,24 @@ std::string padded(const std::string& text, std::size_t width) {
   return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
 }
 
+/// Three digits or so, whatever the size.
+std::string short_number(double value) {
+  return number(value, value < 1 ? 4 : value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
 std::string or_dash(const std::optional<double>& value) {
   return value ? number(*value, 2) : "-";
 }
 
+std::string count_or_dash(const std::optional<std::uint64_t>& value) {
+  return value ? std::to_string(*value) : "-";
+}
+
 void print_side(const std::string& name, const Measured& measured, std::ostream& out) {
   out << "  " << name << std::string(name.size() < 8 ? 8 - name.size() : 0, ' ')
-      << padded(number(measured.rate(), 0), 9) << padded(number(measured.percentile_ms(50), 2), 9)
-      << padded(number(measured.percentile_ms(99), 2), 9) << padded(number(measured.percentile_ms(99.9), 2), 9)
-      << padded(number(measured.cpu_us, 0), 9) << '\n';
+      << padded(number(measured.rate(), 0), 9) << padded(short_number(measured.percentile_ms(50)), 9)
+      << padded(short_number(measured.percentile_ms(99)), 9) << padded(short_number(measured.percentile_ms(99.9)), 9)
+      << padded(short_number(measured.cpu_us), 9) << '\n';
 }
 
 void print_cost(const std::string& name, const Cost& cost, const Result& result, std::ostream& out) {
@@ -48,7 +57,8 @@ Json side_json(const Measured& measured) {
           {"p999_ms", measured.percentile_ms(99.9)}, {"cpu_us", measured.cpu_us}};
 }
 
-Json optional_json(const std::optional<double>& value) {
+template <class T>
+Json optional_json(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
@@ -79,9 +89,28 @@ void print(const Report& report, std::ostream& out) {
           << " pairs of rounds: " << number(quantile(result.times.ratios, 0.25), 3) << " to "
           << number(quantile(result.times.ratios, 0.75), 3) << "); floor: " << result.floor << '\n';
     }
+    if (result.decisions_a_sync) {
+      out << "  " << short_number(*result.decisions_a_sync) << " decisions shared a sync of the log\n";
+    }
     if (result.floor_cost) print_cost("floor", *result.floor_cost, result, out);
     if (result.assent_cost) print_cost("Assent", *result.assent_cost, result, out);
     out << '\n';
+  }
+  for (const Recovered& each : report.recoveries) {
+    out << "recovery of " << each.transactions << " transactions in doubt, " << each.decided
+        << " of them decided: " << short_number(each.seconds) << " s in " << each.passes
+        << (each.passes == 1 ? " pass\n" : " passes\n");
+    for (std::size_t i = 0; i < each.costs.size(); ++i) {
+      const auto& cost = each.costs[i];
+      out << "  " << each.databases[i] << ": " << count_or_dash(cost.syncs) << " syncs, "
+          << count_or_dash(cost.messages) << " round trips";
+      if (cost.statements) out << ", " << *cost.statements << " statements";
+      out << '\n';
+    }
+  }
+  for (const Opened& each : report.openings) {
+    out << "opening a log of " << each.decisions << " decisions (" << each.bytes / 1'000'000
+        << " MB of files): " << short_number(each.seconds) << " s\n";
   }
 }
 
@@ -99,9 +128,33 @@ nlohmann::ordered_json to_json(const Report& report) {
                        {"floor", compared ? side_json(result.times.floor) : Json(nullptr)},
                        {"assent", side_json(result.times.assent)},
                        {"floor_cost", cost_json(result.floor_cost)},
-                       {"assent_cost", cost_json(result.assent_cost)}});
+                       {"assent_cost", cost_json(result.assent_cost)},
+                       {"decisions_a_sync", optional_json(result.decisions_a_sync)}});
   }
-  return {{"log_volume", report.log_volume}, {"settings", report.settings}, {"results", results}};
+  Json recoveries = Json::array();
+  for (const Recovered& each : report.recoveries) {
+    Json costs = Json::array();
+    for (const auto& cost : each.costs) {
+      costs.push_back({{"syncs", optional_json(cost.syncs)},
+                       {"round_trips", optional_json(cost.messages)},
+                       {"statements", optional_json(cost.statements)}});
+    }
+    recoveries.push_back({{"databases", each.databases},
+                          {"transactions", each.transactions},
+                          {"decided", each.decided},
+                          {"seconds", each.seconds},
+                          {"passes", each.passes},
+                          {"costs", costs}});
+  }
+  Json openings = Json::array();
+  for (const Opened& each : report.openings) {
+    openings.push_back({{"decisions", each.decisions}, {"seconds", each.seconds}, {"bytes", each.bytes}});
+  }
+  return {{"log_volume", report.log_volume},
+          {"settings", report.settings},
+          {"results", results},
+          {"recoveries", recoveries},
+          {"openings", openings}};
 }
 
 }  // namespace assent::bench

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <barrier>
 #include <cmath>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -73,8 +74,8 @@ class Clients {
         do {
           side_->run_one(client);
           const auto end = Clock::now();
-          const auto us = std::chrono::duration_cast<std::chrono::microseconds>(end - begin).count();
-          took.push_back(static_cast<std::uint32_t>(us));
+          const auto tenths = std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count() / 100;
+          took.push_back(static_cast<std::uint32_t>(std::min<std::int64_t>(tenths, UINT32_MAX)));
           begin = end;
         } while (begin < until_ && !failed_);
       } catch (...) {
@@ -123,7 +124,7 @@ double Measured::rate() const {
 double Measured::percentile_ms(double percent) const {
   if (took.empty()) return 0;
   const auto rank = static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(took.size())));
-  return took[std::clamp<std::size_t>(rank, 1, took.size()) - 1] / 1000.0;
+  return took[std::clamp<std::size_t>(rank, 1, took.size()) - 1] / 10'000.0;
 }
 
 double Compared::ratio() const {

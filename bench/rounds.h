@@ -35,7 +35,7 @@ struct Measured {
   double seconds = 0;
   double cpu_us = 0;                ///< of the whole process, a transaction
   std::vector<double> rates;        ///< transactions a second, of each round
-  std::vector<std::uint32_t> took;  ///< microseconds of each transaction, sorted
+  std::vector<std::uint32_t> took;  ///< tenths of a microsecond, of each transaction, sorted
 
   double rate() const;  ///< the median of the rounds
   double percentile_ms(double percent) const;

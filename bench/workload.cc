@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <mutex>
 #include <stdexcept>
 
+#include "assent/bench/null.h"
 #include "assent/bench/transfer.h"
 #include "assent/recovery/file_system.h"
 #include "assent/xa/error.h"
@@ -18,6 +21,7 @@ constexpr double longest_round_s = 0.25;
 constexpr int fewest_pairs = 3;
 /// As many transactions are counted for each workload, over all clients.
 constexpr int counted = 640;
+constexpr int most_clients = 1000;
 
 bool is_postgres(const Database& database) {
   return database.spec().url.scheme.starts_with("postgres");
@@ -33,19 +37,23 @@ Plan plan_for(int clients, double seconds) {
   return plan;
 }
 
+/// Not a disk, and never taken for one: where only protocol and driver are to be measured.
+constexpr const char* memory = "/dev/shm";
+constexpr int many_clients = 400;
+/// Well inside of one segment of the log.
+constexpr int recorded_decisions = 2000;
+constexpr int decisions_to_open = 1'000'000;
+
 struct Job {
   std::string workload;
-  Transfer transfer;
+  int clients = 1;
+  std::size_t steps = 0;
+  std::function<void(Report&)> run;
 };
 
 class Bench {
  public:
   Bench(const Settings& settings, const Tell& tell) : settings_(settings), tell_(tell) {
-    for (const std::string& name : settings.workloads) {
-      if (std::ranges::none_of(workload_names(), [&](const auto& each) { return each.name == name; })) {
-        throw Error(ErrorCode::configuration, "no workload is called '" + name + '\'', "the help names them all");
-      }
-    }
     const std::string table = "assent_bench_" + std::to_string(::getpid());
     for (std::size_t i = 0; i < settings.urls.size(); ++i) {
       ResourceSpec spec;
@@ -53,7 +61,21 @@ class Bench {
       spec.url = ResourceUrl::parse(settings.urls[i]);
       databases_.push_back(open_database(spec, table));
     }
+    for (const int clients : settings_.clients) {
+      if (clients >= 1 && clients <= most_clients) continue;
+      throw Error(ErrorCode::configuration, std::to_string(clients) + " clients are too few or too many",
+                  "1 to " + std::to_string(most_clients) + " are possible");
+    }
     list_jobs();
+    for (const std::string& name : settings.workloads) {
+      if (std::ranges::none_of(workload_names(), [&](const auto& each) { return each.name == name; })) {
+        throw Error(ErrorCode::configuration, "no workload is called '" + name + '\'', "the help names them all");
+      }
+      if (std::ranges::none_of(jobs_, [&](const auto& each) { return each.workload == name; })) {
+        throw Error(ErrorCode::configuration, "the workload '" + name + "' needs more databases, or others",
+                    "name each with --over URL; the help says what each workload needs");
+      }
+    }
   }
 
   Report run() {
@@ -65,79 +87,139 @@ class Bench {
       report.settings.back().insert(report.settings.back().begin(), database->product());
       products_[database->name()] = report.settings.back().front();
     }
-    steps_ = 0;
-    for (int clients : settings_.clients) {
-      steps_ += jobs_.size() * (static_cast<std::size_t>(plan_for(clients, settings_.seconds).pairs) + 2);
-    }
-    for (const Job& job : jobs_) {
-      for (const int clients : settings_.clients) report.results.push_back(run(job, clients));
-    }
+    for (const Job& job : jobs_) steps_ += job.steps;
+    for (const Job& job : jobs_) job.run(report);
     return report;
   }
 
  private:
-  bool wanted(const std::string& workload) const {
-    return settings_.workloads.empty() || std::ranges::count(settings_.workloads, workload) != 0;
+  void add(const std::string& workload, const std::vector<int>& clients, std::size_t other_steps,
+           const std::function<void(Report&, const Plan&)>& work) {
+    const auto& names = workload_names();
+    const auto known = std::ranges::find_if(names, [&](const auto& each) { return each.name == workload; });
+    const bool wanted =
+        settings_.workloads.empty() ? known->usual : std::ranges::count(settings_.workloads, workload) != 0;
+    if (!wanted) return;
+    for (const int count : clients) {
+      const Plan plan = plan_for(count, settings_.seconds);
+      jobs_.push_back({workload, count, static_cast<std::size_t>(plan.pairs) + 1 + other_steps,
+                       [work, plan](Report& report) { work(report, plan); }});
+    }
   }
 
   void list_jobs() {
-    std::vector<Database*> postgres;
-    std::vector<Database*> others;
-    for (const auto& each : databases_) (is_postgres(*each) ? postgres : others).push_back(each.get());
-    std::vector<Database*> all = postgres;
-    all.insert(all.end(), others.begin(), others.end());
-    if (wanted("transfer")) {
-      for (std::size_t second = 1; second < all.size(); ++second) {
-        jobs_.push_back({"transfer", {.written = {all[0], all[second]}, .read = {}}});
+    std::vector<Database*> all;
+    for (const auto& each : databases_) all.push_back(each.get());
+    std::ranges::stable_partition(all, [](const Database* each) { return is_postgres(*each); });
+    const auto transfers = [&](const std::string& workload, const Transfer& transfer) {
+      add(workload, settings_.clients, 1,
+          [=, this](Report& report, const Plan& plan) { report.results.push_back(run(workload, transfer, plan)); });
+    };
+    for (std::size_t second = 1; second < all.size(); ++second) {
+      transfers("transfer", {.written = {all[0], all[second]}, .read = {}});
+    }
+    if (all.size() >= 3) transfers("three", {.written = {all[0], all[1], all[2]}, .read = {}});
+    if (!all.empty()) transfers("one", {.written = {all[0]}, .read = {}});
+    if (all.size() >= 2) transfers("read-mostly", {.written = {all[0]}, .read = {all[1]}});
+
+    const auto nulls = [&](const std::string& workload, int clients, bool on_disk) {
+      add(workload, {clients}, 0,
+          [=, this](Report& report, const Plan& plan) { report.results.push_back(run_null(workload, on_disk, plan)); });
+    };
+    nulls("null", 1, true);
+    nulls("null-400", many_clients, true);
+    nulls("protocol", 1, false);
+    if (all.size() >= 2) {
+      for (const int transactions : {1000, 10'000}) {
+        add("recovery-" + std::to_string(transactions), {1}, static_cast<std::size_t>(transactions),
+            [=, this](Report& report, const Plan&) {
+              report.recoveries.push_back(
+                  time_recovery(*all[0], *all[1], transactions, new_log("recovery"), [this] { step("recovery"); }));
+            });
       }
     }
-    if (wanted("three") && all.size() >= 3) {
-      jobs_.push_back({"three", {.written = {all[0], all[1], all[2]}, .read = {}}});
-    }
-    if (wanted("one") && !all.empty()) jobs_.push_back({"one", {.written = {all[0]}, .read = {}}});
-    if (wanted("read-mostly") && all.size() >= 2) {
-      jobs_.push_back({"read-mostly", {.written = {all[0]}, .read = {all[1]}}});
-    }
+    add("opening", {1}, decisions_to_open / 10'000, [this](Report& report, const Plan&) {
+      report.openings.push_back(time_opening(decisions_to_open, new_log("opening"), [this] { step("opening"); }));
+    });
   }
 
-  void step(const std::string& what) { tell_(what, ++done_, steps_); }
+  void step(const std::string& what) {
+    const std::lock_guard lock(mutex_);
+    tell_(what, std::min(++done_, steps_), steps_);
+  }
 
-  Result run(const Job& job, int clients) {
-    if (clients < 1 || clients > accounts) {
-      throw Error(ErrorCode::configuration, "the number of clients must be 1 to " + std::to_string(accounts), "");
-    }
-    const Transfer& transfer = job.transfer;
-    const Plan plan = plan_for(clients, settings_.seconds);
-    const std::string log =
-        settings_.log_directory + "/" + job.workload + '-' + std::to_string(clients) + '-' + std::to_string(++logs_);
+  std::string new_log(const std::string& workload) {
+    return settings_.log_directory + '/' + workload + '-' + std::to_string(++logs_);
+  }
+
+  Result run(const std::string& workload, const Transfer& transfer, const Plan& plan) {
+    const std::string log = new_log(workload);
     for (Database* database : transfer.all()) database->open_accounts();
-
     Result result;
-    result.workload = job.workload;
+    result.workload = workload;
     for (Database* database : transfer.all()) result.databases.push_back(products_[database->name()]);
     result.floor = transfer.written.size() == 1 ? "local commit by hand" : "two-phase commit by hand, without a log";
-    result.clients = clients;
+    result.clients = plan.clients;
     result.round_ms = static_cast<int>(plan.round.count());
 
     std::int64_t committed = 0;
     {
-      ByHand by_hand(transfer, clients);
-      ThroughAssent assent(transfer, clients, log);
-      result.times = run_in_turn(&by_hand, assent, plan, [&] { step(job.workload); });
+      ByHand by_hand(transfer, plan.clients);
+      ThroughAssent assent(transfer, plan.clients, log);
+      result.times = run_in_turn(&by_hand, assent, plan, [&] { step(workload); });
       assent.prove_settled();
+      result.decisions_a_sync = decisions_a_sync(assent.log_counters());
       committed = by_hand.committed() + assent.committed();
     }
-    const int each = std::max(1, counted / clients);
-    const auto add = [&](std::int64_t more) { committed += more; };
+    const int each = std::max(1, counted / plan.clients);
+    const auto add_up = [&](std::int64_t more) { committed += more; };
     result.floor_cost = count_cost(
-        transfer, clients, each, [&] { return std::make_unique<ByHand>(transfer, clients); }, add);
+        transfer, plan.clients, each, [&] { return std::make_unique<ByHand>(transfer, plan.clients); }, add_up);
     result.assent_cost = count_cost(
-        transfer, clients, each, [&] { return std::make_unique<ThroughAssent>(transfer, clients, log); }, add);
-    step(job.workload);
+        transfer, plan.clients, each, [&] { return std::make_unique<ThroughAssent>(transfer, plan.clients, log); },
+        add_up);
+    step(workload);
     prove(transfer, committed);
     std::filesystem::remove_all(log);
     for (Database* database : transfer.all()) database->remove();
     return result;
+  }
+
+  Result run_null(const std::string& workload, bool on_disk, Plan plan) {
+    Result result;
+    result.workload = workload;
+    result.databases = {"two null resources"};
+    result.clients = plan.clients;
+    result.round_ms = static_cast<int>(plan.round.count());
+    std::string in_memory = std::string(memory) + "/assent-bench-XXXXXX";
+    if (::mkdtemp(in_memory.data()) == nullptr) {
+      throw Error(ErrorCode::environment, std::string("there is no room in ") + memory, "mount a tmpfs there");
+    }
+    const std::string log = on_disk ? new_log(workload) : in_memory + "/log";
+    {
+      std::optional<RawDisk> raw;
+      if (on_disk) {
+        raw.emplace(settings_.log_directory, record_log_writes(in_memory + "/record", recorded_decisions));
+        result.floor = "one client that writes and syncs the log's bytes itself";
+      }
+      plan.floor_clients = 1;
+      NullTransactions assent(log);
+      result.times = run_in_turn(raw ? &*raw : nullptr, assent, plan, [&] { step(workload); });
+      const DecisionLog::Counters counters = assent.log_counters();
+      if (counters.decisions != assent.committed()) {
+        throw std::logic_error(std::to_string(assent.committed()) + " transactions were committed, and " +
+                               std::to_string(counters.decisions) + " decisions are in the log");
+      }
+      result.decisions_a_sync = decisions_a_sync(counters);
+    }
+    std::filesystem::remove_all(log);
+    std::filesystem::remove_all(in_memory);
+    return result;
+  }
+
+  static std::optional<double> decisions_a_sync(const DecisionLog::Counters& counters) {
+    if (counters.decisions == 0) return std::nullopt;
+    return static_cast<double>(counters.decisions) / static_cast<double>(counters.syncs);
   }
 
   static void prove(const Transfer& transfer, std::int64_t committed) {
@@ -157,6 +239,7 @@ class Bench {
   std::map<std::string, std::string> products_;
   std::vector<Job> jobs_;
   std::size_t steps_ = 0;
+  std::mutex mutex_;
   std::size_t done_ = 0;
   int logs_ = 0;
 };
@@ -168,7 +251,13 @@ const std::vector<WorkloadName>& workload_names() {
       {"transfer", "one UPDATE in each of two databases: the first with each of the others"},
       {"three", "one UPDATE in each of three databases"},
       {"one", "one UPDATE in one database"},
-      {"read-mostly", "one UPDATE in one database, and one SELECT in another that is declared read-only"},
+      {"read-mostly", "one UPDATE in one database, one SELECT in another that is declared read-only"},
+      {"null", "two resources that cost nothing, one client: Assent and its log alone"},
+      {"null-400", "the same with 400 clients, which share the log's syncs"},
+      {"protocol", "the same with one client and the log in memory (/dev/shm): Assent without any disk"},
+      {"recovery-1000", "settles 1,000 transactions that a crash left in doubt in two databases", false},
+      {"recovery-10000", "the same with 10,000; PostgreSQL needs max_prepared_transactions for them", false},
+      {"opening", "opens a log with 1,000,000 decisions since its last checkpoint", false},
   };
   return names;
 }

@@ -10,6 +10,7 @@
 
 #include "assent/bench/counting.h"
 #include "assent/bench/database.h"
+#include "assent/bench/recovery_bench.h"
 #include "assent/bench/rounds.h"
 
 /// What can be measured, by name. Used by `assent bench` and by the bench's own program.
@@ -18,7 +19,7 @@ namespace assent::bench {
 /// What a bench that is told nothing else does.
 struct Settings {
   std::vector<std::string> urls;       ///< databases; workloads that need others than these are left out
-  std::vector<std::string> workloads;  ///< names; empty: all that the databases allow
+  std::vector<std::string> workloads;  ///< names; empty: all usual ones that the databases allow
   std::vector<int> clients{1, 16};
   double seconds = 10;        ///< of timed rounds, of each workload and number of clients, both sides together
   std::string log_directory;  ///< where the decision log is made; on the disk that is to be measured
@@ -28,26 +29,30 @@ struct Settings {
 struct Result {
   std::string workload;
   std::vector<std::string> databases;  ///< products, in the order in which they take part
-  std::string floor;                   ///< what Assent is compared with
+  std::string floor;                   ///< what Assent is compared with; empty: with nothing
   int clients = 1;
   int round_ms = 0;
   Compared times;
   std::optional<Cost> floor_cost;
   std::optional<Cost> assent_cost;
+  std::optional<double> decisions_a_sync;  ///< how many commits shared a sync of the log, in the timed rounds
 };
 
 struct Report {
   std::string log_volume;                          ///< the file system on which the log lay: "ext4"
   std::vector<std::vector<std::string>> settings;  ///< of each database: its product, then "name = value"
   std::vector<Result> results;
+  std::vector<Recovered> recoveries;
+  std::vector<Opened> openings;
 };
 
-/// What is going on, for a progress bar: of so many steps, so many are done.
+/// What is going on, for a progress bar: of so many steps, so many are done. Called by one thread at a time.
 using Tell = std::function<void(const std::string& what, std::size_t done, std::size_t steps)>;
 
 struct WorkloadName {
   std::string name;
   std::string what;
+  bool usual = true;  ///< run when nothing is said
 };
 const std::vector<WorkloadName>& workload_names();
 
