@@ -77,6 +77,12 @@ Json cost_json(const std::optional<Cost>& cost) {
 }  // namespace
 
 void print(const Report& report, std::ostream& out) {
+  out << report.machine << "; log on " << report.log_volume << '\n';
+  for (const auto& database : report.settings) {
+    for (std::size_t i = 0; i < database.size(); ++i) out << (i == 0 ? "" : i == 1 ? ": " : ", ") << database[i];
+    out << '\n';
+  }
+  out << '\n';
   for (const Result& result : report.results) {
     out << result.workload;
     for (std::size_t i = 0; i < result.databases.size(); ++i) out << (i == 0 ? ": " : " + ") << result.databases[i];
@@ -150,11 +156,8 @@ nlohmann::ordered_json to_json(const Report& report) {
   for (const Opened& each : report.openings) {
     openings.push_back({{"decisions", each.decisions}, {"seconds", each.seconds}, {"bytes", each.bytes}});
   }
-  return {{"log_volume", report.log_volume},
-          {"settings", report.settings},
-          {"results", results},
-          {"recoveries", recoveries},
-          {"openings", openings}};
+  return {{"machine", report.machine}, {"log_volume", report.log_volume}, {"settings", report.settings},
+          {"results", results},        {"recoveries", recoveries},        {"openings", openings}};
 }
 
 }  // namespace assent::bench

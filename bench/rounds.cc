@@ -123,7 +123,8 @@ double Measured::rate() const {
 
 double Measured::percentile_ms(double percent) const {
   if (took.empty()) return 0;
-  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(took.size())));
+  // 99.9 has no exact binary form: a whole rank must not be rounded up for it.
+  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(took.size()) - 1e-6));
   return took[std::clamp<std::size_t>(rank, 1, took.size()) - 1] / 10'000.0;
 }
 
@@ -131,7 +132,7 @@ double Compared::ratio() const {
   return median(ratios);
 }
 
-Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<void()>& round_over) {
+Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on) {
   Compared out;
   std::optional<Clients> floor_clients;
   if (floor != nullptr) floor_clients.emplace(plan.floor_clients);
@@ -139,12 +140,12 @@ Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::fun
   const auto pair = [&](Measured& of_floor, Measured& of_assent) {
     if (floor != nullptr) floor_clients->round(*floor, plan.round, of_floor);
     clients.round(assent, plan.round, of_assent);
-    round_over();
+    return go_on();
   };
   Measured thrown_away;
-  pair(thrown_away, thrown_away);
-  for (int i = 0; i < plan.pairs; ++i) {
-    pair(out.floor, out.assent);
+  bool more = pair(thrown_away, thrown_away);
+  for (int i = 0; more && i < plan.pairs; ++i) {
+    more = pair(out.floor, out.assent);
     if (floor != nullptr) out.ratios.push_back(out.assent.rates.back() / out.floor.rates.back());
   }
   summarize(out.floor);

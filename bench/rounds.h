@@ -54,8 +54,8 @@ double median(std::vector<double> values);
 double quantile(std::vector<double> values, double share);
 
 /// Runs rounds of the two in turn: floor, assent, floor, assent, …, so that what else the machine does meets both. A
-/// time says something only beside the other of the same run. Without a floor, Assent's rounds alone. `round_over` is
-/// called after each pair.
-Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<void()>& round_over);
+/// time says something only beside the other of the same run. Without a floor, Assent's rounds alone. `go_on` is
+/// asked after each pair, and ends it with false.
+Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on);
 
 }  // namespace assent::bench

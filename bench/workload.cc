@@ -1,10 +1,12 @@
 #include "assent/bench/workload.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <stdexcept>
@@ -20,7 +22,7 @@ namespace {
 constexpr double longest_round_s = 0.25;
 constexpr int fewest_pairs = 3;
 /// As many transactions are counted for each workload, over all clients.
-constexpr int counted = 640;
+constexpr int counted = 320;
 constexpr int most_clients = 1000;
 
 bool is_postgres(const Database& database) {
@@ -43,6 +45,23 @@ constexpr int many_clients = 400;
 /// Well inside of one segment of the log.
 constexpr int recorded_decisions = 2000;
 constexpr int decisions_to_open = 1'000'000;
+
+/// "2 × AMD EPYC 7763, 47 GiB, Linux 6.1.0"
+std::string machine() {
+  std::string processor = "unknown processor";
+  std::ifstream cpus("/proc/cpuinfo");
+  for (std::string line; std::getline(cpus, line);) {
+    if (!line.starts_with("model name")) continue;
+    processor = line.substr(line.find(':') + 2);
+    break;
+  }
+  utsname kernel{};
+  ::uname(&kernel);
+  const auto bytes =
+      static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE));
+  return std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) + " × " + processor + ", " + std::to_string(bytes >> 30) +
+         " GiB, Linux " + kernel.release;
+}
 
 struct Job {
   std::string workload;
@@ -81,6 +100,7 @@ class Bench {
   Report run() {
     Report report;
     const auto volume = FileSystem::real().volume(settings_.log_directory);
+    report.machine = machine();
     report.log_volume = volume ? volume.value.type : "unknown";
     for (const auto& database : databases_) {
       report.settings.push_back(database->settings());
@@ -88,7 +108,9 @@ class Bench {
       products_[database->name()] = report.settings.back().front();
     }
     for (const Job& job : jobs_) steps_ += job.steps;
-    for (const Job& job : jobs_) job.run(report);
+    for (const Job& job : jobs_) {
+      if (going_on_) job.run(report);
+    }
     return report;
   }
 
@@ -113,7 +135,7 @@ class Bench {
     std::ranges::stable_partition(all, [](const Database* each) { return is_postgres(*each); });
     const auto transfers = [&](const std::string& workload, const Transfer& transfer) {
       add(workload, settings_.clients, 1,
-          [=, this](Report& report, const Plan& plan) { report.results.push_back(run(workload, transfer, plan)); });
+          [=, this](Report& report, const Plan& plan) { keep(report, run(workload, transfer, plan)); });
     };
     for (std::size_t second = 1; second < all.size(); ++second) {
       transfers("transfer", {.written = {all[0], all[second]}, .read = {}});
@@ -134,18 +156,24 @@ class Bench {
         add("recovery-" + std::to_string(transactions), {1}, static_cast<std::size_t>(transactions),
             [=, this](Report& report, const Plan&) {
               report.recoveries.push_back(
-                  time_recovery(*all[0], *all[1], transactions, new_log("recovery"), [this] { step("recovery"); }));
+                  time_recovery(*all[0], *all[1], transactions, new_log("recovery"), [this] { step(); }));
             });
       }
     }
     add("opening", {1}, decisions_to_open / 10'000, [this](Report& report, const Plan&) {
-      report.openings.push_back(time_opening(decisions_to_open, new_log("opening"), [this] { step("opening"); }));
+      report.openings.push_back(time_opening(decisions_to_open, new_log("opening"), [this] { step(); }));
     });
   }
 
-  void step(const std::string& what) {
+  /// Nothing that was stopped before its first pair of rounds was over.
+  static void keep(Report& report, Result result) {
+    if (!result.times.assent.rates.empty()) report.results.push_back(std::move(result));
+  }
+
+  bool step() {
     const std::lock_guard lock(mutex_);
-    tell_(what, std::min(++done_, steps_), steps_);
+    going_on_ = tell_(steps_) && going_on_;
+    return going_on_;
   }
 
   std::string new_log(const std::string& workload) {
@@ -166,19 +194,21 @@ class Bench {
     {
       ByHand by_hand(transfer, plan.clients);
       ThroughAssent assent(transfer, plan.clients, log);
-      result.times = run_in_turn(&by_hand, assent, plan, [&] { step(workload); });
+      result.times = run_in_turn(&by_hand, assent, plan, [this] { return step(); });
       assent.prove_settled();
       result.decisions_a_sync = decisions_a_sync(assent.log_counters());
       committed = by_hand.committed() + assent.committed();
     }
-    const int each = std::max(1, counted / plan.clients);
-    const auto add_up = [&](std::int64_t more) { committed += more; };
-    result.floor_cost = count_cost(
-        transfer, plan.clients, each, [&] { return std::make_unique<ByHand>(transfer, plan.clients); }, add_up);
-    result.assent_cost = count_cost(
-        transfer, plan.clients, each, [&] { return std::make_unique<ThroughAssent>(transfer, plan.clients, log); },
-        add_up);
-    step(workload);
+    if (going_on_) {
+      const int each = std::max(1, counted / plan.clients);
+      const auto add_up = [&](std::int64_t more) { committed += more; };
+      result.floor_cost = count_cost(
+          transfer, plan.clients, each, [&] { return std::make_unique<ByHand>(transfer, plan.clients); }, add_up);
+      result.assent_cost = count_cost(
+          transfer, plan.clients, each, [&] { return std::make_unique<ThroughAssent>(transfer, plan.clients, log); },
+          add_up);
+      step();
+    }
     prove(transfer, committed);
     std::filesystem::remove_all(log);
     for (Database* database : transfer.all()) database->remove();
@@ -204,7 +234,7 @@ class Bench {
       }
       plan.floor_clients = 1;
       NullTransactions assent(log);
-      result.times = run_in_turn(raw ? &*raw : nullptr, assent, plan, [&] { step(workload); });
+      result.times = run_in_turn(raw ? &*raw : nullptr, assent, plan, [this] { return step(); });
       const DecisionLog::Counters counters = assent.log_counters();
       if (counters.decisions != assent.committed()) {
         throw std::logic_error(std::to_string(assent.committed()) + " transactions were committed, and " +
@@ -240,7 +270,7 @@ class Bench {
   std::vector<Job> jobs_;
   std::size_t steps_ = 0;
   std::mutex mutex_;
-  std::size_t done_ = 0;
+  bool going_on_ = true;
   int logs_ = 0;
 };
 

@@ -13,7 +13,7 @@
 #include "assent/bench/recovery_bench.h"
 #include "assent/bench/rounds.h"
 
-/// What can be measured, by name. Used by `assent bench` and by the bench's own program.
+/// What can be measured, by name.
 namespace assent::bench {
 
 /// What a bench that is told nothing else does.
@@ -39,6 +39,7 @@ struct Result {
 };
 
 struct Report {
+  std::string machine;                             ///< processor, memory and kernel, for people
   std::string log_volume;                          ///< the file system on which the log lay: "ext4"
   std::vector<std::vector<std::string>> settings;  ///< of each database: its product, then "name = value"
   std::vector<Result> results;
@@ -46,8 +47,9 @@ struct Report {
   std::vector<Opened> openings;
 };
 
-/// What is going on, for a progress bar: of so many steps, so many are done. Called by one thread at a time.
-using Tell = std::function<void(const std::string& what, std::size_t done, std::size_t steps)>;
+/// Called by one thread at a time whenever one of `steps` is done. False: stop. What was measured by then is reported;
+/// recovery and opening are finished all the same.
+using Tell = std::function<bool(std::size_t steps)>;
 
 struct WorkloadName {
   std::string name;
