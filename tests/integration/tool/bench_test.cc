@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "assent/tests/integration/tool/tool.h"
 
@@ -54,6 +55,15 @@ TEST(Bench, prints_a_table_for_people) {
   EXPECT_EQ(ran.exit, 0) << ran.err;
   EXPECT_THAT(ran.out, AllOf(HasSubstr("protocol: two null resources, 1 client"), HasSubstr("Assent "),
                              HasSubstr("p99"), Not(HasSubstr("floor "))));
+}
+
+TEST(Bench, that_is_interrupted_ends_well_and_leaves_nothing_behind) {
+  Node node;
+  std::filesystem::create_directory(node.path("logs"));
+  RunningTool running({"bench", "--workload", "null", "--seconds", "3600", "--log", node.path("logs")});
+  while (std::filesystem::is_empty(node.path("logs"))) std::this_thread::yield();
+  EXPECT_EQ(running.interrupt(), 0);
+  EXPECT_TRUE(std::filesystem::is_empty(node.path("logs")));
 }
 
 TEST(Bench, refuses_what_makes_no_sense_with_a_hint) {
