@@ -53,6 +53,7 @@ struct Span {
 
 std::vector<ServerCounts> counts(const std::vector<Database*>& databases) {
   std::vector<ServerCounts> out;
+  out.reserve(databases.size());
   for (Database* database : databases) out.push_back(database->counts());
   return out;
 }

@@ -75,7 +75,7 @@ void make_shared_log(const char* place) {
 
 /// What a transaction asks of the log, by as many committers as there are threads.
 void force_and_finish(benchmark::State& state) {
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     const Decision decision = shared_log->next();
     if ((*shared_log)->force(decision) != Forced::durable) state.SkipWithError("the log failed");
     (*shared_log)->finish(decision.id);
@@ -109,7 +109,7 @@ void open_with_unfinished(benchmark::State& state) {
   for (int64_t i = 0; i < state.range(0); ++i) {
     if (log->force(log.next()) != Forced::durable) state.SkipWithError("the log failed");
   }
-  for (auto _ : state) log.open();
+  while (state.KeepRunning()) log.open();
 }
 BENCHMARK(open_with_unfinished)
     ->Name("open, by unfinished decisions, in memory")
@@ -121,7 +121,7 @@ BENCHMARK(open_with_unfinished)
 void checksum_a_block(benchmark::State& state) {
   const assent::log::Seal seal{.segment = 1, .incarnation = Incarnation{2}};
   const std::string block(assent::log::block_bytes, '\x01');
-  for (auto _ : state) benchmark::DoNotOptimize(seal.of_block(block, 1, 1));
+  while (state.KeepRunning()) benchmark::DoNotOptimize(seal.of_block(block, 1, 1));
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(block.size()));
 }
 BENCHMARK(checksum_a_block)->Name("checksum of a block");
@@ -130,7 +130,7 @@ void ask_whether_over(benchmark::State& state) {
   OwnLog log(memory);
   const Decision kept = log.next();
   if (log->force(kept) != Forced::durable) state.SkipWithError("the log failed");
-  for (auto _ : state) benchmark::DoNotOptimize(log->is_over(kept.id));
+  while (state.KeepRunning()) benchmark::DoNotOptimize(log->is_over(kept.id));
 }
 BENCHMARK(ask_whether_over)->Name("is_over");
 

@@ -39,6 +39,7 @@ void spread(int threads, int count, const std::function<void(int)>& work) {
   std::exception_ptr failure;
   {
     std::vector<std::jthread> all;
+    all.reserve(static_cast<std::size_t>(threads));
     for (int thread = 0; thread < threads; ++thread) {
       all.emplace_back([&] {
         try {
@@ -151,7 +152,7 @@ Recovered time_recovery(Database& first, Database& second, int transactions, con
     if (sent != messages.end()) cost.messages = sent->second;
   }
   for (const auto& [database, cents] : {std::pair{&first, -1}, std::pair{&second, 1}}) {
-    const std::int64_t expected = accounts * opening_balance + cents * out.decided;
+    const std::int64_t expected = accounts * opening_balance + std::int64_t{cents} * out.decided;
     if (const std::int64_t found = database->sum(); found != expected) {
       throw std::logic_error("MONEY WAS LOST OR MADE: " + database->name() + " holds " + std::to_string(found) +
                              " after recovery, not " + std::to_string(expected));

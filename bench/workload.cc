@@ -131,8 +131,9 @@ class Bench {
 
   void list_jobs() {
     std::vector<Database*> all;
+    all.reserve(databases_.size());
     for (const auto& each : databases_) all.push_back(each.get());
-    std::ranges::stable_partition(all, [](const Database* each) { return is_postgres(*each); });
+    std::stable_partition(all.begin(), all.end(), [](const Database* each) { return is_postgres(*each); });
     const auto transfers = [&](const std::string& workload, const Transfer& transfer) {
       add(workload, settings_.clients, 1,
           [=, this](Report& report, const Plan& plan) { keep(report, run(workload, transfer, plan)); });

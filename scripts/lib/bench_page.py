@@ -18,6 +18,8 @@ def short(value):
     """Three digits or so."""
     if value is None:
         return "–"
+    if abs(value) < 0.0005:
+        return "0"
     for limit, digits in ((1, 3), (10, 2), (100, 1)):
         if abs(value) < limit:
             return f"{value:.{digits}f}"
@@ -31,6 +33,11 @@ def name(product):
 
 def who(result):
     return " + ".join(name(each) for each in result["databases"])
+
+
+def stacked(result):
+    """Under a bar there is room for one name beside another only below it."""
+    return "\\n".join([result["workload"], *map(name, result["databases"])])
 
 
 def quantile(values, share):
@@ -124,11 +131,20 @@ def recoveries(bench):
                  rows)
 
 
+def time_text(value, unit):
+    """Google Benchmark's own units, in one that needs few digits."""
+    ns = value * {"ns": 1, "us": 1e3, "ms": 1e6}[unit]
+    for name_of_unit, size in (("ms", 1e6), ("µs", 1e3)):
+        if ns >= size:
+            return f"{short(ns / size)} {name_of_unit}"
+    return f"{short(ns)} ns"
+
+
 def log_steps(log):
     rows = []
     for each in log["benchmarks"]:
         rate = each.get("items_per_second")
-        rows.append([each["name"].replace("/real_time", ""), f"{short(each['real_time'])} {each['time_unit']}",
+        rows.append([each["name"].replace("/real_time", "").replace("/threads:", ", threads: ").replace("/", ": "), time_text(each["real_time"], each["time_unit"]),
                      short(rate) if rate else "–", short(each.get("decisions a sync"))])
     return table(["step", "time", "per second", "decisions a sync"], rows)
 
@@ -154,7 +170,7 @@ def charts(results, folder):
         for index, each in enumerate(real):
             low, high = middle_half(each["ratios"])
             clients = "1 client" if each["clients"] == 1 else f"{each['clients']} clients"
-            out.write(f"{index}\t{each['ratio']:.4f}\t{low:.4f}\t{high:.4f}\t\"{each['workload']}\\n{who(each)}\\n{clients}\"\n")
+            out.write(f"{index}\t{each['ratio']:.4f}\t{low:.4f}\t{high:.4f}\t\"{stacked(each)}\\n{clients}\"\n")
     one_client = [each for each in real if each["clients"] == 1]
     with open(folder / "counts.dat", "w", encoding="utf-8") as out:
         for each in one_client:
@@ -163,26 +179,28 @@ def charts(results, folder):
                 for side in ("floor_cost", "assent_cost"):
                     total = sum(one[key] or 0 for one in each[side]["databases"])
                     numbers.append(total + (each[side]["log_syncs"] if key == "syncs" else 0))
-            out.write(f"\"{each['workload']}\\n{who(each)}\"\t" + "\t".join(f"{number:.3f}" for number in numbers) + "\n")
+            out.write(f"\"{stacked(each)}\"\t" + "\t".join(f"{number:.3f}" for number in numbers) + "\n")
     (folder / "charts.gnuplot").write_text(f"""
-set terminal svg size {180 + 95 * len(real)},430 font 'sans-serif,11' background 'white'
+set terminal svg size {120 + 96 * len(real)},460 font 'sans-serif,11' background 'white'
 set style fill solid 0.9 noborder
 set grid ytics lc rgb '#dddddd'
 set border 3
 set tics nomirror
 set encoding utf8
+set bmargin 6
 
 set output 'performance-ratio.svg'
 set title "Throughput through Assent, by hand = 1 (median of paired rounds; whiskers: middle half)"
 set yrange [0:*]
+set offsets 0,0,0.1,0
 set xrange [-0.6:{len(real) - 0.4}]
 set boxwidth 0.6
 set arrow 1 from graph 0, first 1 to graph 1, first 1 nohead lc rgb '#888888' dt 2
 plot 'ratio.dat' using 1:2:xtic(5) with boxes lc rgb '#4477aa' notitle, \\
      '' using 1:2:3:4 with yerrorbars lc rgb '#222222' pt 0 notitle, \\
-     '' using 1:($4):(sprintf('%.2f', $2)) with labels offset 0,0.8 notitle
+     '' using 1:4:(sprintf('%.2f', $2)) with labels offset 0,0.8 notitle
 
-set terminal svg size {260 + 150 * len(one_client)},430 font 'sans-serif,11' background 'white'
+set terminal svg size {280 + 140 * len(one_client)},460 font 'sans-serif,11' background 'white'
 set output 'performance-counts.svg'
 unset arrow 1
 set title "A transaction of one client, counted"
