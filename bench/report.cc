@@ -36,7 +36,7 @@ void print_side(const std::string& name, const Measured& measured, std::ostream&
   out << "  " << name << std::string(name.size() < 8 ? 8 - name.size() : 0, ' ')
       << padded(number(measured.rate(), 0), 9) << padded(short_number(measured.percentile_ms(50)), 9)
       << padded(short_number(measured.percentile_ms(99)), 9) << padded(short_number(measured.percentile_ms(99.9)), 9)
-      << padded(short_number(measured.cpu_us), 9) << '\n';
+      << padded(short_number(measured.cpu_us()), 9) << '\n';
 }
 
 void print_cost(const std::string& name, const Cost& cost, const Result& result, std::ostream& out) {
@@ -54,7 +54,7 @@ void print_cost(const std::string& name, const Cost& cost, const Result& result,
 Json side_json(const Measured& measured) {
   return {{"transactions", measured.transactions},   {"per_s", measured.rate()},
           {"p50_ms", measured.percentile_ms(50)},    {"p99_ms", measured.percentile_ms(99)},
-          {"p999_ms", measured.percentile_ms(99.9)}, {"cpu_us", measured.cpu_us}};
+          {"p999_ms", measured.percentile_ms(99.9)}, {"cpu_us", measured.cpu_us()}};
 }
 
 template <class T>

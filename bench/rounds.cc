@@ -58,7 +58,7 @@ class Clients {
     }
     sum.transactions += transactions;
     sum.seconds += seconds;
-    sum.cpu_us += used;
+    sum.cpu_total_us += used;
     sum.rates.push_back(static_cast<double>(transactions) / seconds);
   }
 
@@ -97,11 +97,6 @@ class Clients {
   std::vector<std::jthread> threads_;
 };
 
-void summarize(Measured& measured) {
-  std::ranges::sort(measured.took);
-  if (measured.transactions > 0) measured.cpu_us /= static_cast<double>(measured.transactions);
-}
-
 }  // namespace
 
 double quantile(std::vector<double> values, double share) {
@@ -121,6 +116,10 @@ double Measured::rate() const {
   return median(rates);
 }
 
+double Measured::cpu_us() const {
+  return transactions == 0 ? 0 : cpu_total_us / static_cast<double>(transactions);
+}
+
 double Measured::percentile_ms(double percent) const {
   if (took.empty()) return 0;
   // 99.9 has no exact binary form: a whole rank must not be rounded up for it.
@@ -132,25 +131,25 @@ double Compared::ratio() const {
   return median(ratios);
 }
 
-Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on) {
-  Compared out;
+Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on, Compared so_far) {
   std::optional<Clients> floor_clients;
   if (floor != nullptr) floor_clients.emplace(plan.floor_clients);
   Clients clients(plan.clients);
-  const auto pair = [&](Measured& of_floor, Measured& of_assent) {
-    if (floor != nullptr) floor_clients->round(*floor, plan.round, of_floor);
+  const auto pair = [&](Measured& of_floor, Measured& of_assent, bool floor_first) {
+    if (floor != nullptr && floor_first) floor_clients->round(*floor, plan.round, of_floor);
     clients.round(assent, plan.round, of_assent);
+    if (floor != nullptr && !floor_first) floor_clients->round(*floor, plan.round, of_floor);
     return go_on();
   };
   Measured thrown_away;
-  bool more = pair(thrown_away, thrown_away);
+  bool more = pair(thrown_away, thrown_away, true);
   for (int i = 0; more && i < plan.pairs; ++i) {
-    more = pair(out.floor, out.assent);
-    if (floor != nullptr) out.ratios.push_back(out.assent.rates.back() / out.floor.rates.back());
+    more = pair(so_far.floor, so_far.assent, i % 2 == 0);
+    if (floor != nullptr) so_far.ratios.push_back(so_far.assent.rates.back() / so_far.floor.rates.back());
   }
-  summarize(out.floor);
-  summarize(out.assent);
-  return out;
+  std::ranges::sort(so_far.floor.took);
+  std::ranges::sort(so_far.assent.took);
+  return so_far;
 }
 
 }  // namespace assent::bench

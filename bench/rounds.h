@@ -33,11 +33,12 @@ struct Plan {
 struct Measured {
   std::uint64_t transactions = 0;
   double seconds = 0;
-  double cpu_us = 0;                ///< of the whole process, a transaction
+  double cpu_total_us = 0;          ///< of the whole process
   std::vector<double> rates;        ///< transactions a second, of each round
   std::vector<std::uint32_t> took;  ///< tenths of a microsecond, of each transaction, sorted
 
-  double rate() const;  ///< the median of the rounds
+  double rate() const;    ///< the median of the rounds
+  double cpu_us() const;  ///< a transaction
   double percentile_ms(double percent) const;
 };
 
@@ -53,9 +54,11 @@ double median(std::vector<double> values);
 /// The value below which that share (0 to 1) of the values lies.
 double quantile(std::vector<double> values, double share);
 
-/// Runs rounds of the two in turn: floor, assent, floor, assent, …, so that what else the machine does meets both. A
-/// time says something only beside the other of the same run. Without a floor, Assent's rounds alone. `go_on` is
-/// asked after each pair, and ends it with false.
-Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on);
+/// Runs rounds of the two in turn, floor, assent, assent, floor, floor, assent, …, so that what else the machine does
+/// meets both. A time says something only beside the other of the same run. Without a floor, Assent's rounds alone.
+/// `go_on` is asked after each pair, and ends it with false. Adds to what was measured `so_far`, with the same sides or
+/// with others of their kind.
+Compared run_in_turn(Side* floor, Side& assent, const Plan& plan, const std::function<bool()>& go_on,
+                     Compared so_far = {});
 
 }  // namespace assent::bench

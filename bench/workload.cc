@@ -21,6 +21,9 @@ namespace {
 
 constexpr double longest_round_s = 0.25;
 constexpr int fewest_pairs = 3;
+/// Where the scheduler puts a session and its server's process may stay with them for as long as they live, and would
+/// favour one side in every round: both sides are opened anew so many times.
+constexpr int openings_of_a_side = 4;
 /// As many transactions are counted for each workload, over all clients.
 constexpr int counted = 320;
 constexpr int most_clients = 1000;
@@ -37,6 +40,13 @@ Plan plan_for(int clients, double seconds) {
   plan.round = std::chrono::milliseconds(std::max<std::int64_t>(1, std::llround(round * 1000)));
   plan.pairs = std::max(fewest_pairs, static_cast<int>(std::lround(seconds / (2 * round))));
   return plan;
+}
+
+std::vector<int> pairs_of_openings(const Plan& plan) {
+  std::vector<int> out(static_cast<std::size_t>(openings_of_a_side), plan.pairs / openings_of_a_side);
+  out.back() += plan.pairs % openings_of_a_side;
+  std::erase(out, 0);
+  return out;
 }
 
 /// Not a disk, and never taken for one: where only protocol and driver are to be measured.
@@ -135,7 +145,7 @@ class Bench {
     for (const auto& each : databases_) all.push_back(each.get());
     std::stable_partition(all.begin(), all.end(), [](const Database* each) { return is_postgres(*each); });
     const auto transfers = [&](const std::string& workload, const Transfer& transfer) {
-      add(workload, settings_.clients, 1,
+      add(workload, settings_.clients, openings_of_a_side,
           [=, this](Report& report, const Plan& plan) { keep(report, run(workload, transfer, plan)); });
     };
     for (std::size_t second = 1; second < all.size(); ++second) {
@@ -192,13 +202,17 @@ class Bench {
     result.round_ms = static_cast<int>(plan.round.count());
 
     std::int64_t committed = 0;
-    {
+    for (const int pairs : pairs_of_openings(plan)) {
+      if (!going_on_) break;
+      Plan part = plan;
+      part.pairs = pairs;
       ByHand by_hand(transfer, plan.clients);
       ThroughAssent assent(transfer, plan.clients, log);
-      result.times = run_in_turn(&by_hand, assent, plan, [this] { return step(); });
+      result.times = run_in_turn(
+          &by_hand, assent, part, [this] { return step(); }, std::move(result.times));
       assent.prove_settled();
       result.decisions_a_sync = decisions_a_sync(assent.log_counters());
-      committed = by_hand.committed() + assent.committed();
+      committed += by_hand.committed() + assent.committed();
     }
     if (going_on_) {
       const int each = std::max(1, counted / plan.clients);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <stdexcept>
@@ -37,12 +38,27 @@ TEST(Rounds, of_the_two_sides_take_turns_and_the_first_pair_is_thrown_away) {
   const Plan plan{.pairs = 3, .round = std::chrono::milliseconds(1)};
   int asked = 0;
   const Compared compared = run_in_turn(&floor, assent, plan, [&] { return ++asked > 0; });
-  EXPECT_EQ(without_repetitions(notes), "fafafafa");
+  EXPECT_EQ(without_repetitions(notes), "fafafa") << "fa, thrown away; fa; af; fa";
   EXPECT_EQ(asked, 4);
   EXPECT_EQ(compared.ratios.size(), 3U);
   EXPECT_EQ(compared.floor.rates.size(), 3U);
   EXPECT_EQ(compared.assent.took.size(), compared.assent.transactions);
   EXPECT_LT(compared.floor.transactions + compared.assent.transactions, notes.size());
+}
+
+TEST(Rounds, add_up_over_sides_that_are_opened_anew) {
+  std::string notes;
+  Compared compared;
+  for (int opening = 0; opening < 3; ++opening) {
+    Noting floor('f', notes);
+    Noting assent('a', notes);
+    const Plan plan{.pairs = 2, .round = std::chrono::milliseconds(1)};
+    compared = run_in_turn(
+        &floor, assent, plan, [] { return true; }, std::move(compared));
+  }
+  EXPECT_EQ(compared.ratios.size(), 6U);
+  EXPECT_EQ(compared.floor.took.size(), compared.floor.transactions);
+  EXPECT_TRUE(std::is_sorted(compared.assent.took.begin(), compared.assent.took.end()));
 }
 
 TEST(Rounds, end_when_they_are_told_to) {
