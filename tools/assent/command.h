@@ -67,6 +67,15 @@ struct DemoOptions {
 };
 Exit demo(const Context& context, const DemoOptions& options, Terminal& terminal);
 
+struct BenchOptions {
+  std::vector<std::string> over;       ///< URLs of databases; none: only what needs no database
+  std::vector<std::string> workloads;  ///< names; empty: all usual ones
+  std::vector<int> clients{1, 16};
+  double seconds = 10;  ///< of each workload and number of clients
+  std::string log;      ///< a directory on the disk to measure; empty: the temporary one
+};
+Exit bench(const Context& context, const BenchOptions& options, Terminal& terminal);
+
 /// What `demo` starts and has killed: opens the node, transfers money, ends itself by SIGKILL where it is told to.
 struct DemoChildOptions {
   std::string config_path;

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <map>
 
+#include "assent/bench/workload.h"
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/json.h"
 #include "assent/tools/assent/stop.h"
@@ -44,6 +45,7 @@ class CommandLine {
     add_settling_commands();
     add_log_commands();
     add_demo();
+    add_bench();
   }
 
   int run(int argc, char** argv) {
@@ -171,6 +173,40 @@ class CommandLine {
     });
   }
 
+  void add_bench() {
+    std::string workloads = "\nWorkloads:\n";
+    for (const assent::bench::WorkloadName& each : assent::bench::workload_names()) {
+      workloads += "  " + each.name + std::string(16 - each.name.size(), ' ') + each.what +
+                   (each.usual ? "\n" : " (only when named)\n");
+    }
+    auto* bench_command =
+        command(app_, "bench", "Measure what a commit costs through Assent, and by hand, in turn",
+                "  assent bench\n"
+                "  assent bench --over postgresql://user:password@host/db --over mysql://user:password@host/db\n"
+                "  assent bench --workload null --log /var/lib/shop --seconds 30 --json\n" +
+                    workloads,
+                [this](Terminal& terminal) { return bench(context_, bench_, terminal); });
+    bench_command
+        ->add_option("--over", bench_.over,
+                     "A PostgreSQL, MySQL or MariaDB database, to be repeated; tables "
+                     "assent_bench_… are made in it, and taken away")
+        ->type_name("URL")
+        ->take_all();
+    bench_command->add_option("--workload", bench_.workloads, "Only this one (may be repeated)")
+        ->type_name("NAME")
+        ->take_all();
+    bench_command->add_option("--clients", bench_.clients, "So many at once, 1 to 1000 (default 1,16)")
+        ->type_name("NUMBERS")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 1000));
+    bench_command->add_option("--seconds", bench_.seconds, "For each workload and number of clients (default 10)")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0.01, 3600.0));
+    bench_command
+        ->add_option("--log", bench_.log, "Make the decision logs below this directory, on the disk to measure")
+        ->type_name("DIRECTORY");
+  }
+
   int fail(Exit exit, const std::string& what, const std::string& hint) const {
     std::cout.flush();
     std::cerr << "assent: error: " << printable(what) << '\n';
@@ -195,6 +231,7 @@ class CommandLine {
   ForgetOptions forget_;
   LogCommandOptions log_;
   DemoOptions demo_;
+  BenchOptions bench_;
   DemoChildOptions child_;
 };
 

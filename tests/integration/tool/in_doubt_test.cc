@@ -254,7 +254,7 @@ TEST(Colour, is_only_for_a_terminal_unless_asked_for) {
 TEST(Help, has_examples_and_the_exit_codes) {
   EXPECT_THAT(run_tool({"--help"}).out,
               AllOf(HasSubstr("Exit codes:"), HasSubstr("explain"), Not(HasSubstr("demo-child"))));
-  for (const char* command : {"list", "explain", "resolve", "force", "forget", "doctor", "demo"}) {
+  for (const char* command : {"list", "explain", "resolve", "force", "forget", "doctor", "demo", "bench"}) {
     const Ran ran = run_tool({command, "--help"});
     EXPECT_EQ(ran.exit, 0);
     EXPECT_THAT(ran.out, HasSubstr("Examples:")) << command;

@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "assent/bench/database.h"
 #include "assent/tests/integration/transactions/world.h"
 
 // Forced writes, counted by the servers themselves and by the log: counts, not times. PostgreSQL's backends report what
@@ -57,9 +58,10 @@ class Counts : public World {
   }
 
   Writes counters() const {
-    // Asked on a session of its own, which ends before the next: all reports are in by then.
-    return {std::stoi(ask_postgres("SELECT wal_sync FROM pg_stat_wal")),
-            std::stoi(ask_shop("SHOW GLOBAL STATUS LIKE 'Innodb_data_fsyncs'", 2)), 0};
+    const auto syncs = [&](const ResourceSpec& resource) {
+      return static_cast<int>(bench::open_database(resource, table())->counts().syncs.value());
+    };
+    return {syncs(config().resources.at(0)), syncs(config().resources.at(1)), 0};
   }
 };
 
