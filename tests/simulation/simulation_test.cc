@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <cstdio>
+#include <functional>
 #include <string>
 
 #include "assent/tests/simulation/world.h"
