@@ -1,5 +1,6 @@
 #include "assent/recovery/recoverer.h"
 
+#include <system_error>
 #include <utility>
 
 #include "assent/recovery/recovery_pass.h"
@@ -10,7 +11,14 @@ namespace {
 void run_on_threads(std::vector<std::function<void()>> tasks) {
   if (tasks.empty()) return;
   std::vector<Thread> threads;
-  for (std::size_t i = 1; i < tasks.size(); ++i) threads.emplace_back(std::move(tasks[i]));
+  threads.reserve(tasks.size());
+  std::size_t own = 1;
+  try {
+    for (std::size_t i = 1; i < tasks.size(); ++i, ++own) threads.emplace_back(std::cref(tasks[i]));
+  } catch (const std::system_error&) {
+    // No thread to be had: this may be one of a site, whose end by an exception would end the program.
+  }
+  for (std::size_t i = own; i < tasks.size(); ++i) tasks[i]();
   tasks.front()();
 }
 

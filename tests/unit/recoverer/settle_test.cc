@@ -1,4 +1,11 @@
 // What recovery does with decisions and with branches of incarnations that are gone: safety rules 1, 2, 4, 5 and 7.
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <system_error>
+#include <thread>
+
 #include "assent/tests/unit/recoverer/fixture.h"
 
 namespace assent {
@@ -44,6 +51,28 @@ TEST_F(Settling, asks_each_database_twice_however_many_branches_are_rolled_back)
   pass();
   EXPECT_EQ(ledger->count(Verb::recover), 2U);
   EXPECT_EQ(ledger->count(Verb::finish_rollback), 100U);
+}
+
+// In a process of its own, whose threads would have a stack larger than there is room for: none can be made.
+TEST_F(Settling, goes_on_without_threads_when_none_can_be_made) {
+  for (std::uint64_t i = 1; i <= 20; ++i) prepare_everywhere(old_transaction(i));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, std::size_t{1} << 47);
+    if (pthread_setattr_default_np(&attributes) != 0) ::_exit(2);
+    try {
+      std::thread([] {}).join();
+      ::_exit(3);
+    } catch (const std::system_error&) {
+    }
+    pass();
+    ::_exit(ledger->prepared().empty() && shop->prepared().empty() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 TEST_F(Settling, rule_1_leaves_branches_of_other_deciders_alone) {
