@@ -2,6 +2,8 @@
 #include <ostream>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
+
 #include "assent/bench/workload.h"
 
 namespace assent::bench {

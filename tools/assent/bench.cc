@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include <nlohmann/json.hpp>
+
 #include "assent/bench/workload.h"
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/json.h"

@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <iterator>
 
+#include <nlohmann/json.hpp>
+
 #include "assent/recovery/log_reader.h"
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/disk.h"

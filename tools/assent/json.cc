@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "assent/tools/assent/json.h"
 
 #include <map>

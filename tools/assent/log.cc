@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "assent/recovery/log_reader.h"
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/json.h"

@@ -4,6 +4,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "assent/bench/workload.h"
 #include "assent/tools/assent/command.h"

@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include <nlohmann/json.hpp>
+
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/json.h"
 #include "assent/tools/assent/listing.h"

@@ -5,6 +5,7 @@
 #include <barrier>
 #include <fstream>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -92,13 +93,30 @@ TEST_F(Log, a_commit_of_one_thread_is_one_sync) {
   EXPECT_EQ(log->counters().decisions, 10u);
 }
 
-/// The kernel says that the thread waits for something (proc(5), state S), or is gone.
-bool asleep(pid_t thread) {
-  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string line;
-  if (!std::getline(file, line)) return true;
-  const std::size_t name_end = line.rfind(") ");
-  return name_end != std::string::npos && line[name_end + 2] == 'S';
+/// How often the thread has gone to sleep (proc(5)), if it sleeps now; 0 if it is gone.
+std::optional<std::uint64_t> naps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/status");
+  std::uint64_t count = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("State:") && line.find('S', line.find(':')) == std::string::npos) return std::nullopt;
+    if (line.starts_with("voluntary_ctxt_switches:")) count = std::stoull(line.substr(line.find(':') + 1));
+  }
+  return count;
+}
+
+/// Returns when all of them slept at one and the same moment: two looks at each found it asleep, and in between none
+/// had woken. One look would not do: who waits for another's mutex sleeps as well, but soon goes on.
+void wait_until_asleep(const std::set<pid_t>& threads) {
+  const auto look = [&] {
+    std::vector<std::optional<std::uint64_t>> seen;
+    for (const pid_t thread : threads) seen.push_back(naps(thread));
+    return seen;
+  };
+  for (auto before = look();; std::this_thread::yield()) {
+    auto now = look();
+    if (now == before && std::find(now.begin(), now.end(), std::nullopt) == now.end()) return;
+    before = std::move(now);
+  }
 }
 
 // The threads go round by round. A sync waits until every other thread has queued up (or waits for the next round), so
@@ -121,7 +139,7 @@ TEST_F(Log, sixty_four_threads_share_their_syncs_and_get_back_what_was_acknowled
       others = workers;
     }
     others.erase(::gettid());
-    while (!std::all_of(others.begin(), others.end(), asleep)) std::this_thread::yield();
+    wait_until_asleep(others);
   });
   const std::uint64_t syncs = log->counters().syncs;
   std::vector<std::thread> pool;
@@ -168,7 +186,7 @@ TEST_F(Log, a_batch_takes_as_many_waiters_as_fit_and_the_next_one_the_rest) {
       others = workers;
     } while (others.size() + durable < threads);
     others.erase(::gettid());
-    while (!std::all_of(others.begin(), others.end(), asleep)) std::this_thread::yield();
+    wait_until_asleep(others);
   });
   const std::uint64_t syncs = log->counters().syncs;
   std::vector<std::thread> pool;
