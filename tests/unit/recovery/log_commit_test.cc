@@ -181,10 +181,11 @@ TEST_F(Log, a_batch_takes_as_many_waiters_as_fit_and_the_next_one_the_rest) {
   std::uint64_t durable = 0;
   disk.on_sync([&](const std::string&) {
     std::set<pid_t> others;
-    do {
+    for (std::uint64_t over = 0; others.size() + over < threads;) {
       const std::lock_guard lock(mutex);
       others = workers;
-    } while (others.size() + durable < threads);
+      over = durable;
+    }
     others.erase(::gettid());
     wait_until_asleep(others);
   });
