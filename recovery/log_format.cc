@@ -117,8 +117,8 @@ void build_batch(std::string& out, std::string& records, const Seal& seal, std::
 }
 
 BlockReading read_block(std::string_view bytes, const Seal& seal, std::uint64_t block) {
-  const auto zero = [](std::string_view part) { return part.find_first_not_of('\0') == std::string_view::npos; };
-  if (zero(bytes)) return {};
+  // Most of a segment is blank, and memcmp() looks at many bytes at once.
+  if (bytes[0] == '\0' && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0) return {};
   BlockReading reading;
   if (bytes[block_bytes - 1] == '\0') {
     reading.state = BlockState::cut;

@@ -27,9 +27,9 @@ class SegmentScan {
     std::uint64_t lsn = reading_.header.first_lsn;
     std::uint64_t at = 1;
     while (at < blocks_) {
-      const std::uint64_t count = whole_batch(at, lsn);
+      const std::uint64_t count = take_batch(at, lsn);
       if (count == 0) break;
-      if (!read_batch(at, count, lsn)) return;
+      if (!read_records(at, lsn)) return;
       at += count;
       ++lsn;
     }
@@ -55,33 +55,34 @@ class SegmentScan {
     return at;
   }
 
-  /// How many blocks the sound batch at this place has; 0 when there is none.
-  std::uint64_t whole_batch(std::uint64_t at, std::uint64_t lsn) const {
+  /// How many blocks the sound batch at this place has, and its records; 0 when there is none.
+  std::uint64_t take_batch(std::uint64_t at, std::uint64_t lsn) {
+    records_.clear();
     const BlockReading first = read(at);
     if (first.state != BlockState::sound || first.lsn != lsn || first.index != 0) return 0;
     if (first.blocks > blocks_ - at) return 0;
+    records_ += first.room;
     for (std::uint16_t i = 1; i < first.blocks; ++i) {
       const BlockReading next = read(at + i);
       const bool fits = next.state == BlockState::sound && next.lsn == lsn && next.index == i;
       if (!fits || next.blocks != first.blocks) return 0;
+      records_ += next.room;
     }
     return first.blocks;
   }
 
-  bool read_batch(std::uint64_t first, std::uint64_t count, std::uint64_t lsn) {
-    std::string records;
-    for (std::uint64_t i = 0; i < count; ++i) records += read(first + i).room;
-    for (std::size_t at = 0; at < records.size();) {
+  bool read_records(std::uint64_t first, std::uint64_t lsn) {
+    for (std::size_t at = 0; at < records_.size();) {
       const std::uint64_t offset = (first + at / block_room) * block_bytes + block_head + at % block_room;
-      const std::size_t left = records.size() - at;
-      const std::size_t length = left < record_head ? 0 : get<std::uint32_t>(records.data() + at);
+      const std::size_t left = records_.size() - at;
+      const std::size_t length = left < record_head ? 0 : get<std::uint32_t>(records_.data() + at);
       if (left < record_head || length > left - record_head || length > max_record - record_head) {
         reading_.damage = Fault{offset, "a record is longer than its batch"};
         return false;
       }
-      const auto sum = get<std::uint64_t>(records.data() + at + 8);
-      put(records.data() + at + 8, std::uint64_t{0});
-      const std::string_view bytes = std::string_view(records).substr(at, record_head + length);
+      const auto sum = get<std::uint64_t>(records_.data() + at + 8);
+      put(records_.data() + at + 8, std::uint64_t{0});
+      const std::string_view bytes = std::string_view(records_).substr(at, record_head + length);
       if (sum != seal_.of_record(bytes, lsn)) {
         reading_.damage = Fault{offset, "the checksum of a record is wrong"};
         return false;
@@ -120,7 +121,7 @@ class SegmentScan {
       behind = at + count;
     }
     if (!any) return;
-    // At least one block of it is not whole, or whole_batch() would have taken it.
+    // At least one block of it is not whole, or take_batch() would have taken it.
     reading_.torn = Fault{at * block_bytes, "the last batch is there in part; it was never acknowledged"};
   }
 
@@ -129,6 +130,7 @@ class SegmentScan {
   const RecordSink& sink_;
   Seal seal_;
   std::uint64_t blocks_;
+  std::string records_;  // of the batch that is being read
 };
 
 }  // namespace

@@ -84,6 +84,7 @@ class FakeFile final : public File {
     const auto fate = disk_.next_call();
     if (epoch_ != disk_.epoch_ || fate == FakeFileSystem::Fate::dead) return error_of(std::errc::io_error);
     const bool fails = fate == FakeFileSystem::Fate::failing;
+    node_->on_disk.reserve(node_->seen.size());
     for (const std::size_t number : node_->dirty) {
       if (!fails || disk_.coin()) copy_sector(node_->seen, node_->on_disk, number);
     }
