@@ -59,7 +59,9 @@ class DatabaseCrash : public ::testing::TestWithParam<Server> {
     std::vector<std::string> ids;
     for (const Case& each : cases) {
       hit.push_back(&world());
-      workers.push_back(hit.back()->start());
+      auto setting = hit.back()->setting();
+      setting.recovery_interval_ms = 500;  // there are many of them, on few processors
+      workers.push_back(hit.back()->start(setting));
       Process& worker = *workers.back();
       ASSERT_EQ(kind_in(worker.ask("transfer all 100", "outcome")), "committed");
       hit.back()->expect(effect_of("all", 100));
