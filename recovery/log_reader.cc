@@ -8,7 +8,7 @@
 namespace assent::log {
 namespace {
 
-/// Reads one segment that is wholly in memory.
+/// Reads one segment from its file, a few blocks at a time.
 ///
 /// At any time at most one batch is on its way to the disk, and it goes to where the sound batches end. So when block
 /// `at` begins no sound batch, either all from there on is blank, or what is there is that one batch in part: every
@@ -16,14 +16,21 @@ namespace {
 /// never leaves it, whatever moment it dies.
 class SegmentScan {
  public:
-  SegmentScan(std::string_view bytes, SegmentReading& reading, const RecordSink& sink)
-      : bytes_(bytes),
+  SegmentScan(File& file, SegmentReading& reading, const RecordSink& sink)
+      : file_(file),
         reading_(reading),
         sink_(sink),
         seal_{reading.header.segment, reading.header.incarnation},
         blocks_(reading.header.blocks) {}
 
-  void run() {
+  /// Why the file could not be read to its end; what was found before that means nothing then.
+  std::error_code run() {
+    scan();
+    return error_;
+  }
+
+ private:
+  void scan() {
     std::uint64_t lsn = reading_.header.first_lsn;
     std::uint64_t at = 1;
     while (at < blocks_) {
@@ -42,15 +49,28 @@ class SegmentScan {
     judge_rest(at, lsn);
   }
 
- private:
-  std::string_view block(std::uint64_t number) const { return bytes_.substr(number * block_bytes, block_bytes); }
-  BlockReading read(std::uint64_t number) const { return read_block(block(number), seal_, number); }
+  /// Its room is good until the next call. Blank where the file cannot be read.
+  BlockReading read(std::uint64_t number) {
+    if (number < first_ || number - first_ >= window_.size() / block_bytes) load(number);
+    if (error_) return {};
+    return read_block(std::string_view(window_).substr((number - first_) * block_bytes, block_bytes), seal_, number);
+  }
+
+  void load(std::uint64_t number) {
+    if (error_) return;
+    const std::uint64_t count = std::min(window_blocks, blocks_ - number);
+    auto bytes = file_.read(number * block_bytes, static_cast<std::size_t>(count) * block_bytes);
+    error_ = bytes.error;
+    if (!error_ && bytes.value.size() != count * block_bytes) error_ = std::make_error_code(std::errc::io_error);
+    first_ = number;
+    window_ = std::move(bytes.value);
+  }
 
   void damage(std::uint64_t number, std::string what) {
     reading_.damage = Fault{number * block_bytes, std::move(what)};
   }
 
-  std::uint64_t first_not_sound(std::uint64_t at) const {
+  std::uint64_t first_not_sound(std::uint64_t at) {
     while (at + 1 < blocks_ && read(at).state == BlockState::sound) ++at;
     return at;
   }
@@ -102,7 +122,7 @@ class SegmentScan {
     std::uint64_t behind = std::min<std::uint64_t>(at + max_batch_blocks, blocks_);
     std::uint16_t count = 0;
     bool any = false;
-    for (std::uint64_t number = at; number < blocks_; ++number) {
+    for (std::uint64_t number = at; number < blocks_ && !error_; ++number) {
       const BlockReading reading = read(number);
       if (reading.state == BlockState::blank) continue;
       any = true;
@@ -125,11 +145,16 @@ class SegmentScan {
     reading_.torn = Fault{at * block_bytes, "the last batch is there in part; it was never acknowledged"};
   }
 
-  std::string_view bytes_;
+  static constexpr std::uint64_t window_blocks = 128;  // small enough to stay in a processor's cache
+
+  File& file_;
   SegmentReading& reading_;
   const RecordSink& sink_;
   Seal seal_;
   std::uint64_t blocks_;
+  std::uint64_t first_ = 0;  // block of the window
+  std::string window_;
+  std::error_code error_;
   std::string records_;  // of the batch that is being read
 };
 
@@ -149,7 +174,7 @@ Io<SegmentReading> read_segment(FileSystem& files, const std::string& path, std:
     reading.damage = Fault{max_segment_bytes, "the file is larger than any segment"};
     return out;
   }
-  const auto bytes = file.value->read(0, static_cast<std::size_t>(size.value));
+  const auto bytes = file.value->read(0, block_bytes);
   if (!bytes) return {{}, bytes.error};
   HeaderReading header = decode_header(bytes.value);
   if (header.fault != HeaderFault::none) {
@@ -166,13 +191,13 @@ Io<SegmentReading> read_segment(FileSystem& files, const std::string& path, std:
     return out;
   }
   const std::uint64_t expected = reading.header.blocks * block_bytes;
-  if (bytes.value.size() != expected) {
-    reading.damage = Fault{std::min<std::uint64_t>(bytes.value.size(), expected),
-                           "the file is " + std::to_string(bytes.value.size()) + " bytes long, but was made with " +
-                               std::to_string(expected)};
+  if (size.value != expected) {
+    reading.damage = Fault{
+        std::min<std::uint64_t>(size.value, expected),
+        "the file is " + std::to_string(size.value) + " bytes long, but was made with " + std::to_string(expected)};
     return out;
   }
-  SegmentScan(bytes.value, reading, sink).run();
+  if (const auto error = SegmentScan(*file.value, reading, sink).run()) return {{}, error};
   return out;
 }
 

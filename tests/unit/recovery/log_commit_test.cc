@@ -64,6 +64,26 @@ TEST_F(Log, keeps_notes_of_persons_over_many_opens) {
   EXPECT_NE(notes[0].find("rolled back by hand"), std::string::npos);
 }
 
+TEST_F(Log, batches_are_numbered_on_over_every_open) {
+  const auto numbers = [&] {
+    std::vector<std::uint64_t> lsns;
+    log_dump(disk, "slot", [&](const DumpedRecord& record) { lsns.push_back(record.lsn); });
+    return lsns;
+  };
+  std::uint64_t last = 0;
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    auto log = open();
+    ASSERT_EQ(log->force(decision_of(*log, log->begin_incarnation(), i)), Forced::durable);
+    log.reset();
+    const auto lsns = numbers();
+    ASSERT_FALSE(lsns.empty());
+    EXPECT_GT(lsns.front(), last) << "the checkpoint of this open";
+    EXPECT_GT(lsns.back(), lsns.front());
+    EXPECT_TRUE(std::is_sorted(lsns.begin(), lsns.end()));
+    last = lsns.back();
+  }
+}
+
 TEST_F(Log, acknowledges_nothing_that_a_power_cut_can_take) {
   for (int round = 0; round < 20; ++round) {
     auto log = open();
