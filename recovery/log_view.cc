@@ -10,13 +10,13 @@ namespace {
 
 // The process that has the log open may replace the segment between the listing and the reading, and may be in the
 // middle of a write, which looks like damage for that moment.
-constexpr int attempts = 5;
+constexpr int most_looks = 5;
 
 }  // namespace
 
 std::unique_ptr<LogView> LogView::read(FileSystem& files, const std::string& directory) {
   std::string damage;
-  for (int attempt = 0; attempt < attempts; ++attempt) {
+  for (int attempt = 0; attempt < most_looks; ++attempt) {
     const auto segments = log::list_segments(files, directory);
     if (!segments || segments.value.empty()) {
       throw Error(ErrorCode::environment,

@@ -8,6 +8,8 @@
 #include <mysql_driver.h>
 
 #include <charconv>
+#include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "assent/adapters/mysql/sql_text.h"
@@ -18,15 +20,39 @@ namespace {
 constexpr std::size_t max_error_text = 500;
 constexpr std::size_t max_rows = 1'000'000;
 
+/// exit() takes the connector's driver away while other threads still live, and some of them end just then. Never
+/// destroyed, for the same reason.
+struct DriverLife {
+  std::mutex mutex;
+  bool over = false;
+};
+
+DriverLife& driver_life() {
+  static auto* const life = new DriverLife;
+  return *life;
+}
+
 sql::Driver& driver() {
-  // get_driver_instance() is not thread-safe; the initialisation of a static is.
-  static sql::Driver* const instance = get_driver_instance();
+  // get_driver_instance() is not thread-safe; the initialisation of a static is. What is registered after it has made
+  // the driver runs before the driver goes.
+  static sql::Driver* const instance = [] {
+    sql::Driver* const made = get_driver_instance();
+    driver_life();
+    static_cast<void>(std::atexit([] {
+      const std::lock_guard lock(driver_life().mutex);
+      driver_life().over = true;
+    }));
+    return made;
+  }();
   return *instance;
 }
 
 struct ThreadLife {
   ThreadLife() { driver().threadInit(); }
-  ~ThreadLife() { driver().threadEnd(); }
+  ~ThreadLife() {
+    const std::lock_guard lock(driver_life().mutex);
+    if (!driver_life().over) driver().threadEnd();
+  }
 };
 
 Failure failure_from(const sql::SQLException& error) {

@@ -8,7 +8,7 @@ namespace assent::simulation {
 namespace {
 
 constexpr Time active_for = 4s;
-constexpr Time patience = 120s;
+constexpr Time time_to_settle = 120s;
 /// Two segments a slot and a spare, for the slots that a node can come to have.
 constexpr std::uint64_t log_bound = std::uint64_t{1} << 20;
 
@@ -271,7 +271,7 @@ Report World::run() {
   const auto violated = [this] { return !ledger_.violation().empty(); };
   if (!scheduler_.run(active_for, violated)) {
     heal();
-    while (!violated() && scheduler_.now() < active_for + patience) {
+    while (!violated() && scheduler_.now() < active_for + time_to_settle) {
       if (scheduler_.run(scheduler_.now() + 250ms, violated)) break;
       if (scheduler_.now() > active_for + 1s && settled()) break;
     }
@@ -309,7 +309,7 @@ SmallReport World::run(const SmallPlan& plan) {
   const auto stop = [&] { return violated() || client_done_ || (due && scheduler_.steps() >= plan.at); };
   std::uint64_t steps = 0;
   std::uint64_t allocations = 0;
-  while (!violated() && scheduler_.now() < patience) {
+  while (!violated() && scheduler_.now() < time_to_settle) {
     const bool stopped = scheduler_.run(scheduler_.now() + 100ms, stop);
     if (client_done_ && steps == 0) {
       steps = scheduler_.steps();
