@@ -168,8 +168,7 @@ void RecoveryPass::judge_identity(Site& site, const Log& log) {
       std::ranges::find_if(log.recorded, [&](const auto& each) { return each.second == *site.report.identity; });
   if (known == log.recorded.end()) return;
   const auto& [recorded, identity] = *known;
-  const Site* other = find_site(recorded);
-  const bool both = other != nullptr && other != &site;
+  const bool both = find_site(recorded) != nullptr;  // another: this one goes by none of the recorded names
   site.report.problem = both ? ResourceReport::Problem::identity_shared : ResourceReport::Problem::renamed;
   site.report.text = both ? name + " and " + recorded + " are one database, " + identity.text()
                           : name + " is the database that the log knows as " + recorded + ", " + identity.text();

@@ -104,5 +104,24 @@ TEST_F(Answering, a_listing_is_told_with_its_owner_and_database_and_by_the_serve
   EXPECT_EQ(report.branches.back().raw, "somebody's own gid");
 }
 
+TEST_F(Answering, what_two_databases_of_one_server_list_of_somebody_else_is_one_branch) {
+  const auto other =
+      std::make_shared<ScriptedResource>("other", Identity{identity("ledger").system, "another database"});
+  configured.push_back({other, {}});
+  PreparedBranch foreign;
+  foreign.raw = "somebody's own gid";
+  for (const auto& each : {ledger, other, shop}) each->add_listed(foreign);
+  const RecoveryReport report = dry_run();
+  ASSERT_EQ(report.branches.size(), 2U) << "one of the server that two of them are of, one of the shop's";
+  std::string told;
+  for (const BranchReport& each : report.branches) {
+    EXPECT_EQ(each.evidence.owner, Owner::foreign);
+    for (const std::string& line : each.lines) told += line + '\n';
+  }
+  for (const char* name : {"ledger", "other", "shop"}) {
+    EXPECT_NE(told.find(std::string(name) + " lists it"), std::string::npos) << told;
+  }
+}
+
 }  // namespace
 }  // namespace assent
