@@ -104,6 +104,7 @@ TEST_F(FailingLog, opening_on_a_full_disk_is_refused_with_a_hint_and_loses_nothi
   const Error error = refusal();
   EXPECT_EQ(error.code(), ErrorCode::environment);
   EXPECT_NE(error.hint().find("make room"), std::string::npos);
+  EXPECT_EQ(std::ranges::count(disk.list("slot").value, log::spare_name), 0) << "what found no room takes none";
   disk.set_capacity(std::nullopt);
   EXPECT_EQ(open()->find(decision.id), decision);
 }

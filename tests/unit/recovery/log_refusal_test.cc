@@ -166,8 +166,11 @@ TEST_F(RefusingLog, that_is_replaced_faster_than_it_can_be_read_is_said_so) {
   // A segment that is listed, and is gone whenever it is opened.
   ASSERT_FALSE(disk.make_directory("slot/" + log::segment_name(7)));
   const std::string words = "the log in slot is replaced faster than it can be read";
-  EXPECT_EQ(error_of([&] { log_verify(disk, "slot"); }).what(), words);
-  EXPECT_EQ(error_of([&] { LogView::read(disk, "slot"); }).what(), words);
+  for (const Error& error :
+       {error_of([&] { log_verify(disk, "slot"); }), error_of([&] { LogView::read(disk, "slot"); })}) {
+    EXPECT_EQ(error.what(), words);
+    EXPECT_EQ(error.code(), ErrorCode::environment);
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <bit>
 #include <filesystem>
 #include <fstream>
 
@@ -249,6 +250,17 @@ TEST_F(LogShape, of_a_file_larger_than_any_segment_is_refused_unread) {
   EXPECT_EQ(reading.value.damage->what, "the file is larger than any segment");
 }
 
+TEST(LogFormat, the_checksum_of_a_block_is_what_it_was_when_the_format_was_fixed) {
+  const std::string contents(504, 'x');
+  std::uint64_t all = 0;
+  for (std::uint64_t block = 0; block < 1000; ++block) {
+    const std::uint64_t sum = log::Seal{1, Incarnation{2}}.of_block(contents, 3, block);
+    EXPECT_GE(std::popcount(sum >> 56), 2) << "one flipped bit would make it look cut";
+    all = all * 31 + sum;
+  }
+  EXPECT_EQ(all, 14302048414116801227U);
+}
+
 TEST_F(LogShape, superseded_is_a_note_and_a_copy_is_one) {
   batch(1, 1, records_of(1));
   disk.set_contents("slot/" + log::segment_name(6), bytes);
@@ -257,6 +269,7 @@ TEST_F(LogShape, superseded_is_a_note_and_a_copy_is_one) {
   ASSERT_EQ(findings.size(), 2U);
   EXPECT_EQ(findings[0].file, "slot/" + log::segment_name(6));
   EXPECT_EQ(findings[0].what, "an older segment, superseded; the next open removes it");
+  EXPECT_EQ(findings[0].kind, LogFinding::Kind::note);
   EXPECT_EQ(findings[1].file, "slot/" + log::segment_name(7));
   EXPECT_EQ(findings[1].kind, LogFinding::Kind::note);
 }
