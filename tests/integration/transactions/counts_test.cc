@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
 
 #include "assent/bench/database.h"
+#include "assent/bench/recovery_bench.h"
 #include "assent/tests/integration/transactions/world.h"
 
 // Forced writes, counted by the servers themselves and by the log: counts, not times. PostgreSQL's backends report what
@@ -124,6 +126,27 @@ TEST_F(Counts, a_branch_declared_read_only_costs_no_forced_write_in_its_database
   });
   EXPECT_NEAR(in_postgres.postgres, 0, one_percent);
   EXPECT_NEAR(in_postgres.mariadb, transactions, one_percent);
+}
+
+// Twice as much in doubt costs at most twice as much to settle, in every database: nothing is asked for each branch
+// that grows with their number, such as the list of all of them.
+TEST_F(Counts, recovery_costs_statements_in_proportion_to_what_is_in_doubt) {
+  const auto ledger = bench::open_database(config().resources.at(0), table() + "_recovery");
+  const auto shop = bench::open_database(config().resources.at(1), table() + "_recovery");
+  const auto settle = [&](int in_doubt) {
+    return bench::time_recovery(*ledger, *shop, in_doubt, directory() + "/recovery-" + std::to_string(in_doubt), [] {});
+  };
+  const bench::Recovered some = settle(40);
+  const bench::Recovered twice = settle(80);
+  EXPECT_EQ(twice.passes, some.passes);
+  for (std::size_t i = 0; i < 2; ++i) {
+    SCOPED_TRACE(some.databases[i]);
+    ASSERT_TRUE(some.costs[i].messages && twice.costs[i].messages);
+    EXPECT_GE(*some.costs[i].messages, 40U) << "each branch is settled by a statement of its own";
+    EXPECT_LE(*twice.costs[i].messages, 2 * *some.costs[i].messages);
+    if (!some.costs[i].statements) continue;
+    EXPECT_LE(*twice.costs[i].statements, 2 * *some.costs[i].statements);
+  }
 }
 
 }  // namespace
