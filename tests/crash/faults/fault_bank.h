@@ -26,6 +26,7 @@ inline TransactionManager open_bank(const std::string& directory) {
   config.node = "bank";
   config.log_directory = directory + "/log";
   config.log_segment_bytes = 64 << 10;
+  config.threads = 2;  // thousands of processes begin and end
   for (const char* name : {"a", "b"}) {
     ResourceSpec spec;
     spec.name = name;
