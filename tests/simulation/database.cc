@@ -129,6 +129,7 @@ void Database::end_session(std::uint64_t session) {
   for (auto& [xid, branch] : branches_) {
     if (branch.session != session) continue;
     branch.session = 0;
+    branch.hidden = false;  // it comes with a start of the server
     if (branch.state != State::active) continue;
     say("rolls back the open " + xid.text() + ": its session ended");
     end_branch(branch, false);
@@ -176,6 +177,7 @@ void Database::restore() {
   branches_ = remembered_;
   for (auto& [xid, branch] : branches_) {
     branch.session = 0;
+    branch.hidden = false;  // it comes with a start of the server
     if (branch.state != State::active) continue;
     branch.state = State::rolled_back;
     if (const auto id = xid.transaction()) ledger_.excuse(*id, "a backup without it was restored");
@@ -186,6 +188,7 @@ void Database::clone_from(const Database& other) {
   branches_ = other.branches_;
   for (auto& [xid, branch] : branches_) {
     branch.session = 0;
+    branch.hidden = false;
     if (branch.state == State::active) branch.state = State::rolled_back;
   }
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "assent/bench/database.h"
 #include "assent/bench/recovery_bench.h"
@@ -18,7 +19,19 @@ constexpr double one_percent = transactions / 100.0;
 
 class Counts : public World {
  protected:
-  void SetUp() override { set_up(Server::mariadb); }
+  void SetUp() override {
+    set_up(Server::mariadb);
+    // What the server forces by itself meanwhile is not the question: its WAL writer does so five times a second.
+    tell_postgres({"ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET autovacuum = off"});
+  }
+  void TearDown() override { tell_postgres({"ALTER SYSTEM RESET wal_writer_delay", "ALTER SYSTEM RESET autovacuum"}); }
+
+  static void tell_postgres(const std::vector<std::string>& settings) {
+    pqxx::connection connection(*admin_url(Server::postgres));
+    pqxx::nontransaction sql(connection);
+    for (const std::string& setting : settings) sql.exec0(setting);
+    sql.exec1("SELECT pg_reload_conf()");
+  }
 
   struct Writes {
     int postgres = 0;
