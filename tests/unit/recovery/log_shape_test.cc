@@ -242,12 +242,29 @@ TEST_F(LogShape, of_a_file_larger_than_any_segment_is_refused_unread) {
   const std::filesystem::path file =
       std::filesystem::temp_directory_path() / ("assent-large-" + std::to_string(::getpid()));
   std::ofstream(file).put('x');
-  std::filesystem::resize_file(file, log::max_segment_bytes + 1);  // of holes
-  const auto reading = log::read_segment(FileSystem::real(), file.string(), 7, [](const log::ReadRecord&) {});
+  const auto refusal = [&](std::uint64_t size) {
+    std::filesystem::resize_file(file, size);  // of holes
+    const auto reading = log::read_segment(FileSystem::real(), file.string(), 7, [](const log::ReadRecord&) {});
+    return reading && reading.value.damage ? reading.value.damage->what : "none";
+  };
+  EXPECT_EQ(refusal(log::max_segment_bytes + 1), "the file is larger than any segment");
+  EXPECT_EQ(refusal(log::max_segment_bytes), "the file does not begin as a segment does");
   std::filesystem::remove(file);
-  ASSERT_TRUE(reading);
-  ASSERT_TRUE(reading.value.damage);
-  EXPECT_EQ(reading.value.damage->what, "the file is larger than any segment");
+}
+
+TEST_F(LogShape, whose_checkpoint_reaches_the_end_is_judged_to_its_last_block) {
+  header.blocks = 4;
+  header.checkpoint_blocks = 3;
+  batch(1, 1, records_of(3));
+  ASSERT_EQ(damage(), "");
+  bytes[3 * log::block_bytes + 100] ^= 1;
+  EXPECT_EQ(damage(), "1536: the checkpoint that the segment begins with is damaged");
+}
+
+TEST_F(LogShape, in_which_one_last_byte_stands_alone_is_damaged) {
+  batch(1, 1, records_of(2));
+  bytes[4 * log::block_bytes + log::block_bytes - 1] = '\x81';
+  EXPECT_EQ(damage(), "2048: a block is damaged: it was written whole, and its checksum is wrong");
 }
 
 TEST(LogFormat, the_checksum_of_a_block_is_what_it_was_when_the_format_was_fixed) {
