@@ -7,6 +7,7 @@
 #include <cppconn/statement.h>
 #include <mysql_driver.h>
 
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <mutex>
@@ -19,12 +20,13 @@ namespace {
 
 constexpr std::size_t max_error_text = 500;
 constexpr std::size_t max_rows = 1'000'000;
+constexpr const char* exiting = "the process exits, and the MySQL connector is gone";
 
-/// exit() takes the connector's driver away while other threads still live, and some of them end just then. Never
-/// destroyed, for the same reason.
+/// exit() takes the connector's driver away while other threads still live, and some of them begin a statement or end
+/// just then. Never destroyed, for the same reason.
 struct DriverLife {
   std::mutex mutex;
-  bool over = false;
+  std::atomic<bool> over = false;
 };
 
 DriverLife& driver_life() {
@@ -48,7 +50,11 @@ sql::Driver& driver() {
 }
 
 struct ThreadLife {
-  ThreadLife() { driver().threadInit(); }
+  ThreadLife() {
+    driver();
+    const std::lock_guard lock(driver_life().mutex);
+    if (!driver_life().over) driver().threadInit();
+  }
   ~ThreadLife() {
     const std::lock_guard lock(driver_life().mutex);
     if (!driver_life().over) driver().threadEnd();
@@ -97,9 +103,11 @@ Reply cannot_connect(const Settings& settings, const Failure& failure) {
 
 }  // namespace
 
-void prepare_thread() {
+bool prepare_thread() {
+  if (driver_life().over) return false;
   static thread_local const ThreadLife life;
   static_cast<void>(life);
+  return !driver_life().over;
 }
 
 std::optional<std::string> Answer::value(std::size_t statement) const {
@@ -108,7 +116,7 @@ std::optional<std::string> Answer::value(std::size_t statement) const {
 }
 
 Result<std::unique_ptr<Session>> Session::open(const Settings& settings) {
-  prepare_thread();
+  if (!prepare_thread()) return Reply::not_done(Code::resource_failed, exiting);
   std::unique_ptr<Session> session(new Session);
   try {
     sql::ConnectOptionsMap options;
@@ -155,7 +163,7 @@ Result<std::unique_ptr<Session>> Session::open(const Settings& settings) {
 }
 
 Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection, const std::string& schema) {
-  prepare_thread();
+  if (!prepare_thread()) return Reply::not_done(Code::resource_failed, exiting);
   std::unique_ptr<Session> session(new Session);
   session->connection_ = &connection;
   if (session->ask_facts()) {
@@ -171,7 +179,7 @@ Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection, co
 
 Session::~Session() {
   // The socket is the parent's: a goodbye on it would end the parent's session.
-  if (process_.in_child()) static_cast<void>(owned_.release());
+  if (process_.in_child() || driver_life().over) static_cast<void>(owned_.release());
 }
 
 std::optional<Failure> Session::ask_facts() {
@@ -213,7 +221,10 @@ Answer Session::run(const std::vector<std::string>& statements) {
     out.failure = Failure{0, "", lost_ ? "the session is gone" : "the session belongs to the parent process", true};
     return out;
   }
-  prepare_thread();
+  if (!prepare_thread()) {
+    out.failure = Failure{0, "", exiting, true};
+    return out;
+  }
   if (several_statements_ || statements.size() == 1) return run_together(statements);
   for (const std::string& statement : statements) {
     Answer one = run_together({statement});

@@ -83,7 +83,8 @@ class Session {
   ForkGuard process_;
 };
 
-/// To be called in every thread that uses the client library; ends with the thread.
-void prepare_thread();
+/// To be called in every thread that uses the client library, before each use; ends with the thread. False once exit()
+/// has begun: the library is not to be used any more.
+bool prepare_thread();
 
 }  // namespace assent::mysql
