@@ -241,7 +241,7 @@ int SqliteManager::lock_for_recovery(Session& session) const {
   const auto until = std::chrono::steady_clock::now() + longest_wait_for_recovery_lock;
   int code = session.file().lock_exclusive();
   while (code == SQLITE_BUSY && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(pause_for_recovery_lock);
+    std::this_thread::sleep_for(pause_for_recovery_lock);  // SQLite tells nobody when a lock is free
     code = session.file().lock_exclusive();
   }
   return code;

@@ -111,6 +111,7 @@ int Session::on_busy(void* self, int tries) {
   const auto now = std::chrono::steady_clock::now();
   if (!session.lock_deadline_ || now >= *session.lock_deadline_) return 0;
   const auto pause = std::chrono::milliseconds(std::min(1 + tries, 20));
+  // SQLite tells nobody when a lock is free: whoever waits for one looks again, up to the deadline.
   std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(pause, *session.lock_deadline_ - now));
   return 1;
 }

@@ -60,5 +60,6 @@ TEXT
 remove_shared_memory() {
   local id
   id=$(sed -n '7s/^ *[0-9]* *//p' "$data/postmaster.pid" 2>/dev/null) || return 0
+  # PostgreSQL may have taken it away itself; what is left costs a few bytes, and the next start does not need it gone.
   [[ -z $id ]] || ipcrm --shmem-id "$id" 2>/dev/null || true
 }
