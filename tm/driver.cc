@@ -30,7 +30,11 @@ BranchIndex branch_of(const Effect& effect) {
 }  // namespace
 
 Driver::Driver(Engine& engine, TransactionState& state)
-    : engine_(engine), state_(state), machine_(read_only_flags(state)), evidence_(state.branches.size()) {}
+    : engine_(engine),
+      state_(state),
+      machine_(read_only_flags(state)),
+      evidence_(state.branches.size()),
+      ended_(state.branches.size()) {}
 
 void Driver::run(bool commit) {
   if (!commit || state_.rollback_only) {
@@ -55,69 +59,96 @@ bool Driver::deadline_passed() const {
 
 void Driver::execute(const Effects& effects) {
   std::vector<const Effect*> at_once;
+  std::vector<const Effect*> ahead;
   const Effect* mine = nullptr;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
       over_ = true;
-    } else if (answers_at_once(effect)) {
-      at_once.push_back(&effect);
-    } else if (mine == nullptr) {
-      mine = &effect;
-    } else {
-      // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
-      auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
-      pool.post([this, effect] { post(perform(effect)); });
+      continue;
+    }
+    switch (manner_of(effect)) {
+      case Manner::at_once:
+        at_once.push_back(&effect);
+        break;
+      case Manner::ahead:
+        begin(effect);
+        ahead.push_back(&effect);
+        break;
+      case Manner::blocking:
+        if (mine == nullptr) {
+          mine = &effect;
+          break;
+        }
+        // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
+        auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
+        pool.post([this, effect] { post(perform(effect)); });
     }
   }
   for (const Effect* each : at_once) post(perform(*each));
   if (mine != nullptr) post(perform(*mine));
+  for (const Effect* each : ahead) post(finish(*each));
 }
 
-bool Driver::answers_at_once(const Effect& effect) const {
-  if (std::holds_alternative<Force>(effect)) return false;
-  return state_.branches[branch_of(effect)].resource->admitted->answers_at_once;
-}
-
-template <class Verb>
-auto Driver::observed(std::string_view verb, std::string_view resource, Verb&& execute) {
-  engine_.observer().step({state_.id, verb, resource, false});
-  auto result = std::forward<Verb>(execute)();
-  engine_.observer().step({state_.id, verb, resource, true});
-  return result;
+Driver::Manner Driver::manner_of(const Effect& effect) const {
+  if (std::holds_alternative<Force>(effect)) return Manner::blocking;
+  const Capabilities& can = *state_.branches[branch_of(effect)].resource->admitted;
+  if (can.answers_at_once) return Manner::at_once;
+  const bool can_wait = std::holds_alternative<Prepare>(effect) || std::holds_alternative<Commit>(effect);
+  return can.sends_ahead && can_wait ? Manner::ahead : Manner::blocking;
 }
 
 Event Driver::perform(const Effect& effect) {
-  if (std::holds_alternative<Force>(effect)) {
-    return LogForced{observed("force", "", [&] { return force(); })};
+  begin(effect);
+  return finish(effect);
+}
+
+void Driver::begin(const Effect& effect) {
+  tell(effect, false);
+  if (std::holds_alternative<Prepare>(effect)) {
+    const BranchIndex index = branch_of(effect);
+    Branch& branch = *state_.branches[index].branch;
+    ended_[index] = branch.end();
+    if (ended_[index].is_ok()) branch.send_ahead(Branch::Verb::prepare);
+  } else if (std::holds_alternative<Commit>(effect)) {
+    state_.branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
   }
+}
+
+Event Driver::finish(const Effect& effect) {
+  Event event = answer_to(effect);
+  tell(effect, true);
+  return event;
+}
+
+Event Driver::answer_to(const Effect& effect) {
+  if (std::holds_alternative<Force>(effect)) return LogForced{force()};
   const BranchIndex index = branch_of(effect);
   Enlisted& enlisted = state_.branches[index];
-  const std::string& name = enlisted.resource->manager->name();
   if (std::holds_alternative<Prepare>(effect)) {
-    return Voted{index, observed("prepare", name, [&] {
-                   Reply reply = enlisted.branch->end();
-                   if (reply.is_ok()) reply = enlisted.branch->prepare();
-                   if (reply.is_ok()) evidence_[index] = enlisted.branch->evidence();
-                   return reply;
-                 })};
+    if (!ended_[index].is_ok()) return Voted{index, ended_[index]};
+    Reply reply = enlisted.branch->prepare();
+    if (reply.is_ok()) evidence_[index] = enlisted.branch->evidence();
+    return Voted{index, std::move(reply)};
   }
-  if (std::holds_alternative<Commit>(effect)) {
-    return BranchReplied{index, observed("commit", name, [&] { return enlisted.branch->commit(); })};
-  }
-  if (std::holds_alternative<Rollback>(effect)) {
-    return BranchReplied{index, observed("rollback", name, [&] { return enlisted.branch->rollback(); })};
-  }
+  if (std::holds_alternative<Commit>(effect)) return BranchReplied{index, enlisted.branch->commit()};
+  if (std::holds_alternative<Rollback>(effect)) return BranchReplied{index, enlisted.branch->rollback()};
   if (std::holds_alternative<CommitOnePhase>(effect)) {
-    return BranchReplied{index, observed("commit one phase", name, [&] {
-                           Reply reply = enlisted.branch->end();
-                           return reply.is_ok() ? enlisted.branch->commit_one_phase() : reply;
-                         })};
+    Reply reply = enlisted.branch->end();
+    return BranchReplied{index, reply.is_ok() ? enlisted.branch->commit_one_phase() : std::move(reply)};
   }
   const Xid xid = enlisted.branch->xid();
   // The session is of no more use, and while it lives it may hold what the witness waits for.
   enlisted.branch.reset();
-  const Result<Fate> fate = observed("settle", name, [&] { return enlisted.resource->manager->settle(xid); });
+  const Result<Fate> fate = enlisted.resource->manager->settle(xid);
   return Settled{index, fate ? *fate : Fate::unknown};
+}
+
+void Driver::tell(const Effect& effect, bool done) {
+  static constexpr std::string_view verbs[] = {"prepare", "commit one phase", "force", "commit", "rollback", "settle"};
+  const std::string_view resource = std::holds_alternative<Force>(effect)
+                                        ? std::string_view()
+                                        : state_.branches[branch_of(effect)].resource->manager->name();
+  engine_.observer().step({state_.id, verbs[effect.index()], resource, done});
 }
 
 ForceResult Driver::force() {

@@ -11,9 +11,10 @@
 
 namespace assent::detail {
 
-/// Executes the effects of one transaction's state machine: the first branch's verbs in the caller's thread, the others
-/// on the executor, so that a phase costs the slowest branch, not the sum. A resource that answers at once costs no
-/// hand-over.
+/// Executes the effects of one transaction's state machine, so that a phase costs the slowest branch, not the sum, with
+/// as few hand-overs between threads as it can: what can be sent ahead is sent first and its answer taken last; of the
+/// verbs that block, the first is the caller's own and the others go to the executor; what answers at once needs
+/// neither.
 class Driver {
  public:
   Driver(Engine& engine, TransactionState& state);
@@ -28,11 +29,14 @@ class Driver {
 
  private:
   void execute(const two_phase::Effects& effects);
-  bool answers_at_once(const two_phase::Effect& effect) const;
-  /// Executes one effect, and tells the observer before and after.
+  enum class Manner { at_once, ahead, blocking };
+  Manner manner_of(const two_phase::Effect& effect) const;
+  /// Executes one effect, and tells the observer before and after: in two halves, so that the second can wait.
   two_phase::Event perform(const two_phase::Effect& effect);
-  template <class Verb>
-  auto observed(std::string_view verb, std::string_view resource, Verb&& execute);
+  void begin(const two_phase::Effect& effect);
+  two_phase::Event finish(const two_phase::Effect& effect);
+  two_phase::Event answer_to(const two_phase::Effect& effect);
+  void tell(const two_phase::Effect& effect, bool done);
   two_phase::Event next();
   void post(two_phase::Event event);
   two_phase::ForceResult force();
@@ -42,6 +46,7 @@ class Driver {
   TransactionState& state_;
   two_phase::TwoPhaseCommit machine_;
   std::vector<std::string> evidence_;
+  std::vector<Reply> ended_;  ///< what end() answered
   bool decided_ = false;
   bool over_ = false;
   Mutex mutex_;

@@ -52,6 +52,12 @@ class Branch {
   /// Before or after prepare().
   virtual Reply rollback() = 0;
 
+  enum class Verb { prepare, commit };
+  /// The verb that this thread calls next, nothing else before it but the destructor; prepare only after end(). Where
+  /// Capabilities::sends_ahead, its request is sent now, and the verb itself only takes the answer: one thread then has
+  /// several databases at work at once. Elsewhere, and when it cannot be sent, the verb does it all.
+  virtual void send_ahead(Verb verb) { static_cast<void>(verb); }
+
   /// Before the end of work only: a new deadline for the statements that follow.
   virtual Reply set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) = 0;
 

@@ -2,8 +2,8 @@
 
 namespace assent {
 
-/// Mistakes that have lost transactions elsewhere, to be made on purpose, one at a time, in a build of its own: the
-/// simulator must find each of them (tests/simulation). In every other build each is `false` and leaves no code.
+/// Mistakes that have lost transactions elsewhere, to be made on purpose, one at a time, in the simulator's build: it
+/// must find each of them (tests/simulation). In every other build each is `false` and leaves no code.
 enum class Defect {
   none,
   wrong_decider,           ///< abort is presumed for another log's branch (rule 1)

@@ -22,6 +22,7 @@ struct Capabilities {
   bool session_bound_to_thread = false;
   bool settles_one_phase = false;  ///< settle() works (Assent's witness table is there)
   bool answers_at_once = false;    ///< no verb waits for network, disk or lock: never worth another thread
+  bool sends_ahead = false;  ///< Branch::send_ahead() sends: what is sent ahead is not worth another thread either
 };
 
 /// What a resource says of itself when it is reached.

@@ -92,6 +92,9 @@ OpenBranch::~OpenBranch() {
     static_cast<void>(native_.release());
     return;
   }
+  // Nobody took the answer to a verb that is sent: it must not be mistaken for that of another.
+  if ((borrowed_ || lease_) && session().awaits_answer())
+    static_cast<void>(state_ == State::prepared ? commit() : prepare());
   if (state_ == State::active || state_ == State::ended) static_cast<void>(rollback());
   if (state_ == State::prepared) release_session();
 }
@@ -207,22 +210,39 @@ Reply OpenBranch::end() {
   return Reply::ok();
 }
 
+std::string OpenBranch::prepare_text() const {
+  // COMMIT, not ROLLBACK: only it says whether a serializable reader has seen what it must not.
+  if (read_only_) return "SELECT " + guard() + "; COMMIT";
+  // Guard first: outside of the branch's own transaction PREPARE would make an empty prepared transaction. The number
+  // is asked for, not looked up: PREPARE assigns one in any case.
+  return "SELECT " + guard() + ", pg_current_xact_id(); " + timed_constraints() + "PREPARE TRANSACTION " +
+         text_literal(to_gid(xid_));
+}
+
+std::string OpenBranch::commit_text() const {
+  return "COMMIT PREPARED " + text_literal(to_gid(xid_));
+}
+
+void OpenBranch::send_ahead(Verb verb) {
+  if (process_.in_child() || (borrowed_ && Native::below(*lender_) != borrowed_->raw())) return;
+  const PGTransactionStatusType status = session().transaction_status();
+  if (verb == Verb::prepare && state_ == State::ended && status == PQTRANS_INTRANS) session().send(prepare_text());
+  if (verb == Verb::commit && state_ == State::prepared && status == PQTRANS_IDLE) session().send(commit_text());
+}
+
 Reply OpenBranch::prepare() {
   if (auto refusal = refuse(state_ == State::active || state_ == State::ended)) return *refusal;
-  if (auto over = check_before_end()) return *over;
+  if (!session().awaits_answer()) {
+    if (auto over = check_before_end()) return *over;
+    session().send(prepare_text());
+  }
+  const Answer answer = session().take();
+  if (!answer.ok()) return after_failure(answer);
   if (read_only_) {
-    // COMMIT, not ROLLBACK: only it says whether a serializable reader has seen what it must not.
-    const Answer answer = session().exec("SELECT " + guard() + "; COMMIT");
-    if (!answer.ok()) return after_failure(answer);
     if (answer.tag() != "COMMIT")
       return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
     return finish({Code::read_only, Certainty::done, {}});
   }
-  // Guard first: outside of the branch's own transaction PREPARE would make an empty prepared transaction. The number
-  // is asked for, not looked up: PREPARE assigns one in any case.
-  const Answer answer = session().exec("SELECT " + guard() + ", pg_current_xact_id(); " + timed_constraints() +
-                                       "PREPARE TRANSACTION " + text_literal(to_gid(xid_)));
-  if (!answer.ok()) return after_failure(answer);
   // A failed transaction is not refused by PREPARE but rolled back, with this tag and no error.
   if (answer.tag() != "PREPARE TRANSACTION") {
     return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back instead of preparing it"));
@@ -247,7 +267,8 @@ Reply OpenBranch::commit_one_phase() {
 
 Reply OpenBranch::commit() {
   if (auto refusal = refuse(state_ == State::prepared)) return *refusal;
-  return finish(finish_reply(session().exec("COMMIT PREPARED " + text_literal(to_gid(xid_)))));
+  if (!session().awaits_answer()) session().send(commit_text());
+  return finish(finish_reply(session().take()));
 }
 
 Reply OpenBranch::rollback() {

@@ -37,6 +37,7 @@ class OpenBranch final : public Branch {
   Reply commit_one_phase() override;
   Reply commit() override;
   Reply rollback() override;
+  void send_ahead(Verb verb) override;
   Reply set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) override;
   std::string evidence() const override { return evidence_; }
 
@@ -50,6 +51,8 @@ class OpenBranch final : public Branch {
   Session& session() { return borrowed_ ? *borrowed_ : *lease_; }
   std::optional<Reply> refuse(bool allowed);
   std::optional<Reply> check_before_end();
+  std::string prepare_text() const;
+  std::string commit_text() const;
   std::string guard() const;
   std::string timed_constraints() const;
   Reply finish(Reply reply);

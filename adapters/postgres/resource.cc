@@ -94,6 +94,7 @@ Result<Probe> Resource::probe() {
         probe.capabilities.two_phase = answer.field(0, 0) == "t";
         probe.capabilities.prepared_survives_disconnect = true;
         probe.capabilities.any_session_finishes_prepared = true;
+        probe.capabilities.sends_ahead = true;
         witness_ = witness_usable(session, answer.field(0, 2) == "f");
         probe.capabilities.settles_one_phase = witness_;
         return Reply::ok();

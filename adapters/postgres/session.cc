@@ -1,6 +1,7 @@
 #include "assent/adapters/postgres/session.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "assent/xa/xid.h"
 
@@ -33,18 +34,25 @@ Session::~Session() {
 }
 
 Answer Session::exec(const std::string& sql) {
-  Answer answer;
+  send(sql);
+  return take();
+}
+
+void Session::send(const std::string& sql) {
+  Answer& answer = sent_.emplace();
   if (PQstatus(connection_) != CONNECTION_OK) {
     answer.unsent = true;
     answer.text = "the session is closed";
-    return answer;
-  }
-  if (PQsendQuery(connection_, sql.c_str()) == 0) {
+  } else if (PQsendQuery(connection_, sql.c_str()) == 0) {
     answer.lost = PQstatus(connection_) != CONNECTION_OK;
     answer.unsent = !answer.lost;
     answer.text = one_line(PQerrorMessage(connection_));
-    return answer;
   }
+}
+
+Answer Session::take() {
+  Answer answer = *std::exchange(sent_, std::nullopt);
+  if (!answer.ok()) return answer;
   while (Answer::Owned result{PQgetResult(connection_)}) {
     const ExecStatusType status = PQresultStatus(result.get());
     if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {

@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,10 @@ class Session {
 
   /// One simple query string, one round trip; every result of it.
   Answer exec(const std::string& sql);
+  /// The same in two halves. Between them nothing else may be asked of the session.
+  void send(const std::string& sql);
+  Answer take();
+  bool awaits_answer() const { return sent_.has_value(); }
 
   /// Asks which database this is; kept in identity().
   Answer identify();
@@ -55,6 +60,7 @@ class Session {
   PGconn* connection_;
   const bool owned_;
   bool resetting_ = false;
+  std::optional<Answer> sent_;  ///< how the sending went
   Identity identity_;
   const ForkGuard process_;
 };

@@ -21,6 +21,8 @@ std::string_view to_string(Verb verb) {
       return "rollback";
     case Verb::set_deadline:
       return "set_deadline";
+    case Verb::send_ahead:
+      return "send_ahead";
     case Verb::probe:
       return "probe";
     case Verb::finish_commit:
@@ -72,13 +74,16 @@ class ScriptedBranch : public Branch {
 
   const Xid& xid() const override { return xid_; }
   std::string evidence() const override { return evidence_; }
-  Reply end() override { return resource_.called(Verb::end, xid_).reply; }
+  void send_ahead(Branch::Verb) override {
+    if (sends_ahead()) static_cast<void>(resource_.called(assent::Verb::send_ahead, xid_));
+  }
+  Reply end() override { return resource_.called(assent::Verb::end, xid_).reply; }
   Reply set_deadline(std::optional<std::chrono::steady_clock::time_point>) override {
-    return resource_.called(Verb::set_deadline, xid_).reply;
+    return resource_.called(assent::Verb::set_deadline, xid_).reply;
   }
 
   Reply prepare() override {
-    const auto answer = resource_.called(Verb::prepare, xid_);
+    const auto answer = resource_.called(assent::Verb::prepare, xid_);
     const std::lock_guard lock(resource_.mutex_);
     const bool over = read_only_ || answer.happens || is_rollback(answer.reply.code);
     if (!over || resource_.open_.erase(xid_) == 0) {
@@ -91,7 +96,7 @@ class ScriptedBranch : public Branch {
   }
 
   Reply commit_one_phase() override {
-    const auto answer = resource_.called(Verb::commit_one_phase, xid_);
+    const auto answer = resource_.called(assent::Verb::commit_one_phase, xid_);
     const std::lock_guard lock(resource_.mutex_);
     if (!answer.happens) return answer.reply;
     if (resource_.open_.erase(xid_) == 0) return Reply::not_done(Code::protocol_error, "one-phase commit out of turn");
@@ -100,7 +105,7 @@ class ScriptedBranch : public Branch {
   }
 
   Reply commit() override {
-    const auto answer = resource_.called(Verb::commit, xid_);
+    const auto answer = resource_.called(assent::Verb::commit, xid_);
     const std::lock_guard lock(resource_.mutex_);
     if (!answer.happens) return answer.reply;
     if (resource_.prepared_.erase(xid_) == 0) {
@@ -111,7 +116,7 @@ class ScriptedBranch : public Branch {
   }
 
   Reply rollback() override {
-    const auto answer = resource_.called(Verb::rollback, xid_);
+    const auto answer = resource_.called(assent::Verb::rollback, xid_);
     const std::lock_guard lock(resource_.mutex_);
     if (!answer.happens) return answer.reply;
     resource_.open_.erase(xid_);
@@ -120,6 +125,11 @@ class ScriptedBranch : public Branch {
   }
 
  private:
+  bool sends_ahead() const {
+    const std::lock_guard lock(resource_.mutex_);
+    return resource_.capabilities_.sends_ahead;
+  }
+
   ScriptedResource& resource_;
   const Xid xid_;
   const bool read_only_;

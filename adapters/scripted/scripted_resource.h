@@ -27,6 +27,7 @@ enum class Verb {
   commit,    ///< Branch::commit
   rollback,  ///< Branch::rollback
   set_deadline,
+  send_ahead,
   probe,
   finish_commit,    ///< ResourceManager::commit
   finish_rollback,  ///< ResourceManager::rollback

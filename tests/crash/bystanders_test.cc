@@ -125,7 +125,7 @@ TEST_P(Bystanders, are_never_touched_by_recovery_beside_a_load) {
     World::Setting setting = of.setting();
     setting.account = account;
     auto worker = of.start(setting);
-    worker->say("at prepare shop after last 1 stop");
+    worker->say("at prepare ledger after last 1 stop");
     worker->say("transfer pair 7");
     worker->hear("at point");
     return worker;

@@ -33,7 +33,7 @@ class CopiedLog : public ::testing::Test {
 };
 
 TEST_F(CopiedLog, a_copy_leaves_the_undecided_branches_of_the_living_original_alone) {
-  stop_at("prepare shop after last 2 stop");
+  stop_at("prepare ledger after last 2 stop");
   worker_->hear("at point");
   copy_directory(log(), world_.directory() + "/copy");
   const auto before = world_.in_doubt();
@@ -76,7 +76,7 @@ TEST_F(CopiedLog, a_copy_may_finish_recorded_commits_under_the_original_which_fi
 }
 
 TEST_F(CopiedLog, an_older_copy_that_was_restored_presumes_nothing_until_a_person_adopts_it) {
-  stop_at("prepare shop after last 2 stop");
+  stop_at("prepare ledger after last 2 stop");
   worker_->hear("at point");
   copy_directory(log(), world_.directory() + "/backup");
   worker_->kill_9();

@@ -68,7 +68,7 @@ TEST_P(Forks, survivors_among_preforked_workers_finish_what_the_dead_left) {
   parent->say("3 load pair 30");
   parent->say("0 at commit ledger before first 1 die");
   parent->say("0 transfer pair 7");
-  parent->say("1 at prepare shop after last 1 die");
+  parent->say("1 at prepare ledger after last 1 die");
   parent->say("1 transfer pair 7");
   parent->hear("loaded");
   parent->hear("loaded");

@@ -30,7 +30,7 @@ class HungClient : public ::testing::Test {
 };
 
 TEST_F(HungClient, a_stopped_process_is_left_alone_and_goes_on) {
-  for (const char* point : {"prepare shop after last 2", "commit shop before last 2", "commit shop before first 2"}) {
+  for (const char* point : {"prepare ledger after last 2", "commit shop before last 1", "commit shop before first 1"}) {
     SCOPED_TRACE(point);
     stop_at(point);
     worker_->signal(SIGSTOP);
@@ -87,7 +87,7 @@ class DeadClientWithSessions : public HungClient {
 };
 
 TEST_F(DeadClientWithSessions, recovery_ends_the_session_and_commits_what_was_decided) {
-  die_at("commit shop before last 2");
+  die_at("commit shop before last 1");
   const auto other = world_.start();
   world_.expect(effect_of("all", 7));
   EXPECT_TRUE(eventually([&] { return world_.settled(); })) << world_.describe();
@@ -96,7 +96,7 @@ TEST_F(DeadClientWithSessions, recovery_ends_the_session_and_commits_what_was_de
 }
 
 TEST_F(DeadClientWithSessions, recovery_ends_the_session_and_rolls_back_what_was_not_decided) {
-  die_at("prepare shop after last 2");
+  die_at("prepare ledger after last 2");
   const auto other = world_.start();
   EXPECT_TRUE(eventually([&] { return world_.settled(); })) << world_.describe();
   other->ask("quit", "closed");

@@ -43,4 +43,14 @@ struct Point {
   }
 };
 
+/// PostgreSQL's verbs of a phase are sent before the others', and their answers taken after the others', by one thread:
+/// that thread cannot wait for them in between.
+inline bool is_sent_ahead(const Point& point) {
+  return point.resource == "ledger" && (point.verb == "prepare" || point.verb == "commit");
+}
+/// The others' verb that this thread does itself; what else there is has a thread of its own.
+inline bool is_beside_what_is_sent_ahead(const Point& point) {
+  return point.resource == "shop" && (point.verb == "prepare" || point.verb == "commit");
+}
+
 }  // namespace assent::testing

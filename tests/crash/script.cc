@@ -37,7 +37,7 @@ void Script::step(const Step& step) {
   if (here.resource != point_->resource) {
     if (here.executed) ++others_done_;
     changed_.notify_all();
-    if (!here.executed && point_->others == Point::Others::first) {
+    if (!here.executed && point_->others == Point::Others::first && !is_sent_ahead(here)) {
       changed_.wait(lock, [&] { return !point_; });
     }
     return;

@@ -184,6 +184,7 @@ std::set<std::string> steps_of(World& world, const std::string& shape) {
 std::size_t others_of(const std::set<std::string>& steps, const Point& point) {
   return static_cast<std::size_t>(std::ranges::count_if(steps, [&](const std::string& step) {
     const Point other = Point::from(step);
+    if (is_beside_what_is_sent_ahead(point) && is_sent_ahead(other)) return false;
     return other.verb == point.verb && other.resource != point.resource && other.executed;
   }));
 }
@@ -199,6 +200,7 @@ std::vector<Point> points_of(const std::set<std::string>& steps, const std::stri
       continue;
     }
     for (const auto others : {Point::Others::first, Point::Others::last}) {
+      if (is_sent_ahead(point) && point.executed != (others == Point::Others::last)) continue;
       point.others = others;
       points.push_back(point);
     }

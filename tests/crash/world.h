@@ -102,7 +102,7 @@ std::set<std::string> steps_of(World& world, const std::string& shape);
 /// Every point at which a transfer of this shape can be hit: each step, and where an effect has siblings in the same
 /// phase, with this one first and with this one last.
 std::vector<Point> points_of(const std::set<std::string>& steps, const std::string& shape);
-/// On how many other resources the same effect is executed.
+/// On how many other resources the same effect is executed, of those for which it can be waited.
 std::size_t others_of(const std::set<std::string>& steps, const Point& point);
 
 /// The same URL with another port, and for PostgreSQL without TLS, so that TcpProxy can read along.

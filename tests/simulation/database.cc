@@ -219,43 +219,46 @@ void Database::close_session(std::uint64_t session) {
   scheduler_.after(scheduler_.dice().between(10us, 2ms), [this, session] { end_session(session); });
 }
 
-Answer Database::ask(std::uint64_t session, std::function<Answer()> at_server) {
-  std::uint64_t id = 0;
-  {
-    const InTheWorld world;
-    Dice& dice = scheduler_.dice();
-    id = next_++;
-    ++messages_;
-    calls_.emplace(id, Call{scheduler_.ticket(), scheduler_.process().pid(), false, {}});
-    const bool network = kind_ != Kind::sqlite;
-    const bool slow = dice.happens(manners.is_slow);
-    if (slow) fault("is slow");
-    const Time there = slow ? dice.between(slow_least, slow_most) : dice.between(round_trip_least, round_trip_most);
-    if (network && goes_wrong(Mishap::Kind::loses_request, manners.loses_request)) {
-      fault("never hears a request");
-      lose(session);
-      answer(id, lost(), patience);
-    } else {
-      // It travels on by itself: a process that dies meanwhile does not call it back.
-      scheduler_.after(there, [this, id, session, network, what = std::move(at_server)] {
-        const auto found = sessions_.find(session);
-        if (!up_ || found == sessions_.end()) return answer(id, lost(), 1ms);
-        delay_ = Time{0};
-        Answer done = what();
-        const Time delay = delay_;
-        if (network && goes_wrong(Mishap::Kind::loses_reply, manners.loses_reply)) {
-          fault("answers, and the answer is lost");
-          lose(session);
-          return answer(id, lost(), patience);
-        }
-        answer(id, std::move(done), delay + scheduler_.dice().between(round_trip_least, round_trip_most));
-      });
-    }
-  }
-  while (!calls_.at(id).answered) scheduler_.park();
-  Answer mine = calls_.at(id).answer;  // a copy in this process's memory
+std::uint64_t Database::send(std::uint64_t session, std::function<Answer()> at_server) {
   const InTheWorld world;
-  calls_.erase(id);
+  Dice& dice = scheduler_.dice();
+  const std::uint64_t id = next_++;
+  ++messages_;
+  calls_.emplace(id, Call{scheduler_.ticket(), scheduler_.process().pid(), false, false, {}});
+  const bool network = kind_ != Kind::sqlite;
+  const bool slow = dice.happens(manners.is_slow);
+  if (slow) fault("is slow");
+  const Time there = slow ? dice.between(slow_least, slow_most) : dice.between(round_trip_least, round_trip_most);
+  if (network && goes_wrong(Mishap::Kind::loses_request, manners.loses_request)) {
+    fault("never hears a request");
+    lose(session);
+    answer(id, lost(), patience);
+  } else {
+    // It travels on by itself: a process that dies meanwhile does not call it back.
+    scheduler_.after(there, [this, id, session, network, what = std::move(at_server)] {
+      const auto found = sessions_.find(session);
+      if (!up_ || found == sessions_.end()) return answer(id, lost(), 1ms);
+      delay_ = Time{0};
+      Answer done = what();
+      const Time delay = delay_;
+      if (network && goes_wrong(Mishap::Kind::loses_reply, manners.loses_reply)) {
+        fault("answers, and the answer is lost");
+        lose(session);
+        return answer(id, lost(), patience);
+      }
+      answer(id, std::move(done), delay + scheduler_.dice().between(round_trip_least, round_trip_most));
+    });
+  }
+  return id;
+}
+
+Answer Database::take(std::uint64_t call) {
+  // Woken for this only: elsewhere the thread may be waiting for something else.
+  calls_.at(call).awaited = true;
+  while (!calls_.at(call).answered) scheduler_.park();
+  Answer mine = calls_.at(call).answer;  // a copy in this process's memory
+  const InTheWorld world;
+  calls_.erase(call);
   return mine;
 }
 
@@ -265,7 +268,7 @@ void Database::answer(std::uint64_t call, Answer what, Time delay) {
     if (found == calls_.end()) return;  // its process is dead
     found->second.answer = what;
     found->second.answered = true;
-    scheduler_.wake(found->second.caller);
+    if (found->second.awaited) scheduler_.wake(found->second.caller);
   });
 }
 

@@ -96,7 +96,12 @@ class Database {
 
   std::uint64_t open_session(int node);
   void close_session(std::uint64_t session);
-  Answer ask(std::uint64_t session, std::function<Answer()> at_server);
+  Answer ask(std::uint64_t session, std::function<Answer()> at_server) {
+    return take(send(session, std::move(at_server)));
+  }
+  /// The same in two halves; the first does not block.
+  std::uint64_t send(std::uint64_t session, std::function<Answer()> at_server);
+  Answer take(std::uint64_t call);
 
   // At the server.
 
@@ -131,6 +136,7 @@ class Database {
   struct Call {
     Ticket caller;
     std::int64_t pid = 0;
+    bool awaited = false;
     bool answered = false;
     Answer answer;
   };

@@ -7,13 +7,13 @@ namespace {
 
 /// `what` and what it holds are the world's: a request outlives the process that sent it.
 template <class Make>
-Answer send(Database& database, std::uint64_t session, Make make) {
+std::uint64_t send(Database& database, std::uint64_t session, Make make) {
   std::function<Answer()> request;
   {
     const InTheWorld world;
     request = make();
   }
-  return database.ask(session, std::move(request));
+  return database.send(session, std::move(request));
 }
 
 class SimulatedBranch final : public Branch {
@@ -21,22 +21,28 @@ class SimulatedBranch final : public Branch {
   SimulatedBranch(Database& database, std::uint64_t session, const Xid& xid)
       : database_(database), session_(session), xid_(xid) {}
   // A prepared branch stays prepared; an open one ends with its session.
-  ~SimulatedBranch() override { database_.close_session(session_); }
+  ~SimulatedBranch() override {
+    if (sent_) static_cast<void>(database_.take(*sent_));
+    database_.close_session(session_);
+  }
 
   const Xid& xid() const override { return xid_; }
   Reply end() override { return Reply::ok(); }
 
+  void send_ahead(Verb verb) override {
+    if (lost_ || database_.kind() != Kind::postgres) return;
+    asked_to_prepare_ = true;
+    sent_ = verb == Verb::prepare ? send(prepare_at) : send(commit_at);
+  }
   Reply prepare() override {
     asked_to_prepare_ = true;
-    return ask([](Database& database, const Xid& xid) { return database.prepare(xid); });
+    return ask(prepare_at);
   }
   Reply commit_one_phase() override {
     asked_to_prepare_ = true;
     return ask([](Database& database, const Xid& xid) { return database.commit_one_phase(xid); });
   }
-  Reply commit() override {
-    return ask([](Database& database, const Xid& xid) { return database.finish_own(xid, true); });
-  }
+  Reply commit() override { return ask(commit_at); }
   Reply rollback() override {
     Reply reply = ask([](Database& database, const Xid& xid) { return database.finish_own(xid, false); });
     // A server that was never asked to prepare rolls back when it hears nothing more.
@@ -46,11 +52,17 @@ class SimulatedBranch final : public Branch {
   std::string evidence() const override { return "simulated"; }
 
  private:
-  Reply ask(Answer (*what)(Database&, const Xid&)) {
-    if (lost_) return Reply::unknown(Code::resource_failed, "the session is lost");
-    Answer answer = send(database_, session_, [&] {
+  static Answer prepare_at(Database& database, const Xid& xid) { return database.prepare(xid); }
+  static Answer commit_at(Database& database, const Xid& xid) { return database.finish_own(xid, true); }
+
+  std::uint64_t send(Answer (*what)(Database&, const Xid&)) {
+    return simulation::send(database_, session_, [&] {
       return std::function<Answer()>([&database = database_, what, xid = Xid(xid_)] { return what(database, xid); });
     });
+  }
+  Reply ask(Answer (*what)(Database&, const Xid&)) {
+    if (lost_) return Reply::unknown(Code::resource_failed, "the session is lost");
+    Answer answer = database_.take(sent_ ? *std::exchange(sent_, std::nullopt) : send(what));
     lost_ = answer.reply.code == Code::resource_failed;
     return std::move(answer.reply);
   }
@@ -58,6 +70,7 @@ class SimulatedBranch final : public Branch {
   Database& database_;
   const std::uint64_t session_;
   const Xid xid_;
+  std::optional<std::uint64_t> sent_;  ///< the verb whose answer nobody took yet
   bool asked_to_prepare_ = false;
   bool lost_ = false;
 };
@@ -69,10 +82,10 @@ SimulatedResource::SimulatedResource(std::string name, Database& database, int n
 
 Answer SimulatedResource::ask(const Xid& xid, Answer (*what)(Database&, const Xid&, int, bool), bool flag) {
   const std::uint64_t session = database_.open_session(node_);
-  Answer answer = send(database_, session, [&] {
+  Answer answer = database_.take(send(database_, session, [&] {
     return std::function<Answer()>(
         [&database = database_, what, flag, node = node_, xid = Xid(xid)] { return what(database, xid, node, flag); });
-  });
+  }));
   database_.close_session(session);
   return answer;
 }
@@ -87,17 +100,18 @@ Result<Probe> SimulatedResource::probe() {
                                 .any_session_finishes_prepared = database_.kind() != Kind::mariadb,
                                 .session_bound_to_thread = false,
                                 .settles_one_phase = true,
-                                .answers_at_once = false},
+                                .answers_at_once = false,
+                                .sends_ahead = database_.kind() == Kind::postgres},
                .product = std::string(to_string(database_.kind()))};
 }
 
 Result<std::unique_ptr<Branch>> SimulatedResource::start(const Xid& xid, const StartOptions& options) {
   const std::uint64_t session = database_.open_session(node_);
-  const Answer answer = send(database_, session, [&] {
+  const Answer answer = database_.take(send(database_, session, [&] {
     return std::function<Answer()>([&database = database_, session, read_only = options.read_only, xid = Xid(xid)] {
       return database.begin(xid, session, read_only);
     });
-  });
+  }));
   if (!answer.reply.is_ok()) {
     database_.close_session(session);
     return Reply::not_done(answer.reply.code, answer.reply.text);
@@ -158,10 +172,10 @@ Result<bool> SimulatedResource::carrier_gone(const Xid& xid, const FinishOptions
 
 Reply SimulatedResource::forget(const std::vector<Xid>& finished) {
   const std::uint64_t session = database_.open_session(node_);
-  const Answer answer = send(database_, session, [&] {
+  const Answer answer = database_.take(send(database_, session, [&] {
     return std::function<Answer()>(
         [&database = database_, xids = std::vector<Xid>(finished)] { return database.forget(xids); });
-  });
+  }));
   database_.close_session(session);
   return answer.reply;
 }

@@ -17,14 +17,9 @@
 #include "assent/tests/simulation/world.h"
 #include "assent/xa/planted_defect.h"
 
-#ifdef ASSENT_PLANTED_DEFECTS
-assent::Defect assent::planted_defect = assent::Defect::none;
-#endif
-
 namespace assent::simulation {
 namespace {
 
-#ifdef ASSENT_PLANTED_DEFECTS
 constexpr std::string_view defect_names[] = {"none",
                                              "wrong_decider",
                                              "incarnation_unchecked",
@@ -45,7 +40,6 @@ bool plant(std::string_view name) {
   }
   return false;
 }
-#endif
 
 struct Order {
   std::uint64_t seeds = 1000;
@@ -70,12 +64,14 @@ struct Line {
 int usage(int status) {
   std::fputs(
       "Usage: assent_simulate [--seeds N] [--from SEED] [--jobs N] [--trace] [--until-found] [--must-find]\n"
+      "                       [--defect NAME | --defects]\n"
       "  --seeds N      so many worlds, of consecutive seeds (default 1000; 1 with --trace)\n"
       "  --from SEED    the first (default 1)\n"
       "  --jobs N       processes that share them (default 1)\n"
       "  --trace        tell the story of each, line by line\n"
       "  --until-found  stop at the first violation\n"
-      "  --must-find    the same, and its absence is the failure (for planted defects)\n"
+      "  --must-find    the same, and its absence is the failure\n"
+      "  --defect NAME  with a known mistake planted in the code; --defects lists their names\n"
       "Exit status: 0 every promise kept, 1 a violation (its seed is printed), 2 usage, 3 a worker died,\n"
       "4 the worlds are too tame to prove anything.\n",
       status == 0 ? stdout : stderr);
@@ -199,13 +195,11 @@ int main(int argc, char** argv) {
       order.until_found = true;
     } else if (argument == "--must-find") {
       order.until_found = order.must_find = true;
-#ifdef ASSENT_PLANTED_DEFECTS
     } else if (argument == "--defect") {
       good = ++i < argc && plant(argv[i]);
     } else if (argument == "--defects") {
       for (const std::string_view name : defect_names) std::printf("%s\n", std::string(name).c_str());
       return 0;
-#endif
     } else if (argument == "--help") {
       return usage(0);
     } else {

@@ -4,6 +4,10 @@
 #include <stdexcept>
 #include <utility>
 
+#include "assent/xa/planted_defect.h"
+
+assent::Defect assent::planted_defect = assent::Defect::none;
+
 namespace assent::simulation {
 namespace {
 

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -104,6 +106,15 @@ class PostgresTest : public ::testing::Test {
     return branch ? std::move(branch).value() : nullptr;
   }
   std::unique_ptr<Branch> begin(const StartOptions& options = {}) { return begin(next_xid(), options); }
+
+  /// Asks until it is so. What is waited for is another session's, so asking is what takes the time.
+  static bool eventually(const std::function<bool()>& is_so) {
+    const auto patience = std::chrono::steady_clock::now() + 30s;
+    while (!is_so()) {
+      if (std::chrono::steady_clock::now() > patience) return false;
+    }
+    return true;
+  }
 
   void add(Branch& branch, int id, int amount) {
     Postgres::session(branch).exec("UPDATE " + table_ + " SET v = v + " + std::to_string(amount) +

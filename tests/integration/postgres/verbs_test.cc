@@ -53,6 +53,59 @@ TEST_F(PostgresVerbs, leaves_a_prepared_branch_prepared_when_it_is_destroyed) {
   EXPECT_EQ(value(1), "70");
 }
 
+TEST_F(PostgresVerbs, a_verb_that_is_sent_ahead_is_done_before_its_answer_is_taken) {
+  auto branch = begin();
+  add(*branch, 1, -30);
+  ASSERT_TRUE(branch->end().is_ok());
+  branch->send_ahead(Branch::Verb::prepare);
+  EXPECT_TRUE(eventually([&] { return listed(branch->xid()); }));
+  EXPECT_TRUE(branch->prepare().is_ok());
+  EXPECT_FALSE(branch->evidence().empty());
+  branch->send_ahead(Branch::Verb::commit);
+  EXPECT_TRUE(eventually([&] { return value(1) == "70"; }));
+  EXPECT_TRUE(branch->commit().is_ok());
+  EXPECT_FALSE(listed(branch->xid()));
+}
+
+TEST_F(PostgresVerbs, a_failure_of_what_was_sent_ahead_is_the_verbs_answer) {
+  auto branch = begin();
+  add(*branch, 1, -30);
+  EXPECT_THROW(add(*branch, 1, -300), pqxx::sql_error);
+  ASSERT_TRUE(branch->end().is_ok());
+  branch->send_ahead(Branch::Verb::prepare);
+  EXPECT_EQ(branch->prepare().code, Code::rb_rollback);
+  EXPECT_FALSE(listed(branch->xid()));
+  EXPECT_EQ(value(1), "100");
+}
+
+TEST_F(PostgresVerbs, a_branch_that_is_destroyed_with_its_prepare_under_way_is_prepared_and_its_session_clean) {
+  const Xid xid = next_xid();
+  auto resource = open({}, 1);
+  {
+    auto started = resource->start(xid, {});
+    ASSERT_TRUE(started);
+    add(**started, 1, -30);
+    ASSERT_TRUE((*started)->end().is_ok());
+    (*started)->send_ahead(Branch::Verb::prepare);
+  }
+  EXPECT_TRUE(listed(xid));
+  EXPECT_TRUE(resource->rollback(xid, {}).is_ok());
+  EXPECT_TRUE(resource->start(next_xid(), {}));
+}
+
+TEST_F(PostgresVerbs, a_session_that_ends_before_the_answer_leaves_a_verb_that_was_sent_ahead_unknown) {
+  auto branch = begin();
+  add(*branch, 1, -30);
+  const std::string pid = pid_of(*branch);
+  ASSERT_TRUE(branch->prepare().is_ok());
+  kill_backend(pid);
+  branch->send_ahead(Branch::Verb::commit);
+  const Reply reply = branch->commit();
+  EXPECT_EQ(reply.code, Code::resource_failed);
+  EXPECT_TRUE(listed(branch->xid()));
+  EXPECT_TRUE(resource_->rollback(branch->xid(), {}).is_ok());
+}
+
 TEST_F(PostgresVerbs, another_resource_manager_finishes_a_branch_after_its_session_is_gone) {
   const Xid xid = next_xid();
   auto branch = begin(xid);

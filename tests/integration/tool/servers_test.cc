@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <pqxx/connection>
 #include <pqxx/nontransaction>
 
@@ -163,10 +164,9 @@ class OwnPostgres {
                                 verb + " > '" + folder_ + "/said' 2>&1 < /dev/null";
     const int failed = std::system(command.c_str());
     std::ifstream file(folder_ + "/said");
-    std::string line;
-    std::getline(file, line);
-    if (failed != 0) throw std::runtime_error(verb + ": " + line);
-    return line;
+    const std::string said((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (failed != 0) throw std::runtime_error(verb + " failed:\n" + said);
+    return said.substr(0, said.find('\n'));
   }
   std::string folder_;
 };

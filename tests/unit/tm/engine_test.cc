@@ -152,6 +152,41 @@ TEST_F(EngineTest, phase_one_and_phase_two_cost_the_slowest_branch_and_not_the_s
   client.join();
 }
 
+TEST_F(EngineTest, what_can_be_sent_ahead_is_sent_before_a_verb_that_blocks_and_costs_no_other_thread) {
+  a_->set_capabilities({.two_phase = true, .prepared_survives_disconnect = true, .sends_ahead = true});
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  std::vector<std::string> order;  // one thread has it
+  std::set<std::thread::id> threads;
+  const auto watch = [&](ScriptedResource& resource, Verb verb) {
+    resource.before(verb, [&, verb](const Xid& xid) {
+      order.push_back(std::string(to_string(verb)) + ' ' + xid.bqual);
+      threads.insert(std::this_thread::get_id());
+    });
+  };
+  for (const Verb verb : {Verb::send_ahead, Verb::prepare, Verb::commit}) {
+    watch(*a_, verb);
+    watch(*b_, verb);
+  }
+  EXPECT_TRUE(manager.run([&](Transaction& transaction) { touch(transaction, a, b); }).committed());
+  EXPECT_THAT(order, ElementsAre("send_ahead a", "prepare b", "prepare a", "send_ahead a", "commit b", "commit a"));
+  EXPECT_THAT(threads, ElementsAre(std::this_thread::get_id()));
+}
+
+TEST_F(EngineTest, nothing_is_sent_ahead_of_a_branch_that_could_not_be_ended) {
+  a_->set_capabilities({.two_phase = true, .prepared_survives_disconnect = true, .sends_ahead = true});
+  a_->answer(Verb::end, Reply::not_done(Code::rb_rollback, "a statement failed"));
+  auto manager = open();
+  const auto a = manager.resource<Scripted>("a");
+  const auto b = manager.resource<Scripted>("b");
+  const Outcome outcome = manager.run([&](Transaction& transaction) { touch(transaction, a, b); });
+  EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back);
+  EXPECT_EQ(a_->count(Verb::send_ahead), 0U);
+  EXPECT_EQ(a_->count(Verb::prepare), 0U);
+  EXPECT_EQ(b_->count(Verb::rollback), 1U);
+}
+
 TEST_F(EngineTest, a_deadline_that_passed_rolls_back) {
   auto manager = open();
   const auto a = manager.resource<Scripted>("a");
