@@ -89,6 +89,7 @@ TEST_F(LogShape, with_a_batch_as_large_as_there_is_is_sound) {
 
 TEST_F(LogShape, names_a_segment_by_eight_bytes_in_hex_and_nothing_else) {
   EXPECT_EQ(log::segment_number(log::segment_name(7)), 7U);
+  EXPECT_TRUE(log::segment_name(0xfedcba9876543210).ends_with("fedcba9876543210"));
   for (const char* other : {"segment-", "segment-07", "segment-00000000000000000007", "segment-000000000000000x",
                             "segments-0000000000000007", "0000000000000007"}) {
     EXPECT_FALSE(log::segment_number(other)) << other;
