@@ -142,8 +142,8 @@ class PostgresDatabase final : public Database {
     return work.exec1(question)[0].as<std::string>();
   }
 
-  /// A backend reports what it did before it leaves pg_stat_activity. Sessions of other programs are not waited for
-  /// for ever.
+  /// A backend reports what it did before it leaves pg_stat_activity; nothing tells that it left but asking. Sessions
+  /// of other programs are not waited for for ever.
   void await_goodbyes() {
     for (int i = 0; i < 200; ++i) {
       if (ask("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database() "

@@ -93,6 +93,7 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions
   if (taken.value(0) != "1") {
     return Reply::not_done(Code::retry, xid.text() + ": session " + owner.value_or("?") + " has not ended yet");
   }
+  // Nothing that this user may ask tells when the engine has let go of the branch, too: see the top of this file.
   if (!was_free || !free_long_enough(xid)) std::this_thread::sleep_for(grace);
   note_free(xid);
   return Reply::ok();
