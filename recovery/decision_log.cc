@@ -121,6 +121,11 @@ class SegmentedLog final : public DecisionLog {
     bool done = false;
     Forced forced = Forced::refused;
   };
+  /// Of a batch.
+  struct Share {
+    std::size_t lazy_bytes = 0;
+    std::size_t waiters = 0;
+  };
   using Lock = std::unique_lock<Mutex>;
 
   /// In a child the parent's mutex may be taken for ever, and what it guards is the parent's.
@@ -134,17 +139,29 @@ class SegmentedLog final : public DecisionLog {
 
   Forced submit(log::Record* record, const std::string& bytes) noexcept;
   void force_record(log::Record record, const std::string& what);
-  void say_later(const log::Record& record);
+
+  /// Others go on meanwhile; the leader's own call.
+  template <class Work>
+  static auto outside(Lock& lock, Work&& work) {
+    lock.unlock();
+    auto result = work();
+    lock.lock();
+    return result;
+  }
 
   void lead(Lock& lock);
   void write_batch(Lock& lock);
-  std::size_t gather(std::size_t limit, std::size_t& lazy_bytes);
+  Share gather(std::size_t limit);
+  void leave_lazy(std::size_t bytes);
   void answer_first(std::size_t count, Forced forced);
   void poison(const std::string& why);
   void rotate(Lock& lock);
   void make_spare_early(Lock& lock);
+  Io<log::Spare> make_spare(std::uint64_t checkpoint_blocks);
+  log::Segment::Begun begin_segment(const log::Header& header, log::Checkpoint checkpoint);
+  void write_to(std::unique_ptr<log::Segment> fresh);
   void remove_superseded();
-  log::Header next_header() const;
+  log::Header header(std::uint64_t number, std::uint64_t first_lsn) const;
   void count_bytes();
 
   std::string path_of(std::uint64_t number) const { return directory_ + '/' + log::segment_name(number); }
@@ -170,8 +187,7 @@ class SegmentedLog final : public DecisionLog {
   std::deque<Waiter*> queue_;
   std::string batch_;
   std::string lazy_;                  // whole records
-  std::uint64_t lazy_said_ = 0;       // bytes ever put into lazy_
-  std::uint64_t lazy_written_ = 0;    // bytes of those that are durable
+  std::uint64_t lazy_durable_ = 0;    // bytes that have left lazy_ for the disk
   std::vector<log::Over> over_said_;  // of the running incarnation
   log::State state_;
   std::optional<std::string> poisoned_;
@@ -179,16 +195,14 @@ class SegmentedLog final : public DecisionLog {
   Counters counters_;
 };
 
-log::Header SegmentedLog::next_header() const {
+log::Header SegmentedLog::header(std::uint64_t number, std::uint64_t first_lsn) const {
   log::Header header;
   header.log = id_;
+  header.number = number;
   header.segment = options_.random();
   header.incarnation = incarnation_;
+  header.first_lsn = first_lsn;
   header.made_at_ms = options_.now_ms();
-  if (segment_ != nullptr) {
-    header.number = segment_->number() + 1;
-    header.first_lsn = segment_->next_lsn();
-  }
   return header;
 }
 
@@ -228,19 +242,31 @@ void SegmentedLog::load() {
   }
   // Rule 3: what was read may be in the page cache only. All of it goes to a new file, which is synced before anybody
   // acts on it. A crash in here leaves the old segment, which is then read again.
-  log::Checkpoint checkpoint = log::checkpoint_of(state_);
-  auto spare = log::make_spare(files_, directory_, log::blocks_wanted(checkpoint.blocks, options_.segment_bytes));
-  if (!spare) refuse_environment("cannot make a new segment in " + directory_, spare.error);
-  log::Header header = next_header();
-  header.number = number + 1;
-  header.first_lsn = first_lsn;
-  auto begun = log::Segment::begin(files_, directory_, std::move(spare.value), header, std::move(checkpoint));
+  auto begun = begin_segment(header(number + 1, first_lsn), log::checkpoint_of(state_));
   if (begun.segment == nullptr) refuse_environment("cannot begin a new segment in " + directory_, begun.error);
-  segment_ = std::move(begun.segment);
-  opened_under_ = segment_->identity();
+  opened_under_ = begun.segment->identity();
+  write_to(std::move(begun.segment));
+  count_bytes();
+}
+
+Io<log::Spare> SegmentedLog::make_spare(std::uint64_t checkpoint_blocks) {
+  return log::make_spare(files_, directory_, log::blocks_wanted(checkpoint_blocks, options_.segment_bytes));
+}
+
+log::Segment::Begun SegmentedLog::begin_segment(const log::Header& header, log::Checkpoint checkpoint) {
+  if (spare_ && spare_->blocks < log::least_blocks(checkpoint.blocks)) spare_.reset();
+  if (!spare_) {
+    auto made = make_spare(checkpoint.blocks);
+    if (!made) return {nullptr, made.error, false};
+    spare_ = std::move(made.value);
+  }
+  return log::Segment::begin(files_, directory_, *std::exchange(spare_, std::nullopt), header, std::move(checkpoint));
+}
+
+void SegmentedLog::write_to(std::unique_ptr<log::Segment> fresh) {
+  segment_ = std::move(fresh);
   make_spare_below_ = segment_->room() / 4;
   remove_superseded();
-  count_bytes();
 }
 
 void SegmentedLog::remove_superseded() {
@@ -273,7 +299,6 @@ Incarnation SegmentedLog::begin_incarnation() {
 std::vector<IncarnationRecord> SegmentedLog::incarnations() const {
   const auto lock = enter();
   std::vector<IncarnationRecord> out;
-  out.reserve(state_.incarnations().size());
   for (const log::Begun& begun : state_.incarnations()) {
     out.push_back(begun.incarnation);
     out.back().over_to = state_.over_to(begun.incarnation.incarnation);
@@ -318,12 +343,6 @@ void SegmentedLog::force_record(log::Record record, const std::string& what) {
               "make room on the disk; nothing is lost, and the log works again when there is room");
 }
 
-void SegmentedLog::say_later(const log::Record& record) {
-  const std::size_t before = lazy_.size();
-  log::append(lazy_, record);
-  lazy_said_ += lazy_.size() - before;
-}
-
 void SegmentedLog::finish(const TransactionId& id) noexcept {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
@@ -335,7 +354,7 @@ void SegmentedLog::finish(const TransactionId& id) noexcept {
   const log::Record record =
       id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
   state_.apply(record);
-  if (!poisoned_) say_later(record);
+  if (!poisoned_) log::append(lazy_, record);
 }
 
 void SegmentedLog::forget(const TransactionId& id) {
@@ -351,7 +370,7 @@ void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) noexc
   const log::Over over{incarnation, 0, mark};
   if (mark == 0 || state_.knows(over)) return;
   state_.apply(over);
-  if (!poisoned_) say_later(over);
+  if (!poisoned_) log::append(lazy_, over);
 }
 
 bool SegmentedLog::flush() noexcept {
@@ -361,14 +380,14 @@ bool SegmentedLog::flush() noexcept {
     const std::lock_guard lock(mutex_);
     // Also what was never decided, such as one-phase commits, whose witnesses are forgotten after this.
     if (std::vector<log::Over> over = state_.over(incarnation_); over != over_said_ && !poisoned_) {
-      for (const log::Over& each : over) say_later(each);
+      for (const log::Over& each : over) log::append(lazy_, each);
       over_said_ = std::move(over);
     }
-    said = lazy_said_;
+    said = lazy_durable_ + lazy_.size();
   }
   const auto left = [&] {
     const std::lock_guard lock(mutex_);
-    return !poisoned_ && lazy_written_ < said;
+    return !poisoned_ && lazy_durable_ < said;
   };
   while (left()) {
     if (submit(nullptr, {}) != Forced::durable) return false;
@@ -423,22 +442,24 @@ void SegmentedLog::lead(Lock& lock) {
   if (!queue_.empty()) queue_.front()->turn.notify_one();
 }
 
-/// Fills batch_ with at most `limit` bytes: what is in lazy_, then the waiters' records. Answers how many waiters it
-/// serves; 0 when not even the first one's record fits.
-std::size_t SegmentedLog::gather(std::size_t limit, std::size_t& lazy_bytes) {
-  batch_.clear();
-  lazy_bytes = 0;
-  const std::size_t first = queue_.front()->bytes.size();
-  if (first > limit) return 0;
-  lazy_bytes = log::whole_records(lazy_, limit - first);
-  batch_.append(lazy_, 0, lazy_bytes);
-  std::size_t count = 0;
+/// Fills batch_ with at most `limit` bytes, in which the first waiter's record fits: what is in lazy_, then records of
+/// waiters.
+SegmentedLog::Share SegmentedLog::gather(std::size_t limit) {
+  Share share;
+  share.lazy_bytes = log::whole_records(lazy_, limit - queue_.front()->bytes.size());
+  batch_.assign(lazy_, 0, share.lazy_bytes);
   for (const Waiter* waiter : queue_) {
     if (batch_.size() + waiter->bytes.size() > limit) break;
     batch_ += waiter->bytes;
-    ++count;
+    ++share.waiters;
   }
-  return count;
+  return share;
+}
+
+/// They are on disk, by a batch or by a checkpoint.
+void SegmentedLog::leave_lazy(std::size_t bytes) {
+  lazy_.erase(0, bytes);
+  lazy_durable_ += bytes;
 }
 
 void SegmentedLog::answer_first(std::size_t count, Forced forced) {
@@ -460,35 +481,28 @@ void SegmentedLog::answer_first(std::size_t count, Forced forced) {
 
 void SegmentedLog::poison(const std::string& why) {
   poisoned_ = why;
-  refusal_ = why;
-  lazy_.clear();
   answer_first(queue_.size(), Forced::refused);
 }
 
 void SegmentedLog::write_batch(Lock& lock) {
-  std::size_t lazy_bytes = 0;
-  std::size_t count = gather(log::max_batch_room, lazy_bytes);
+  Share share = gather(log::max_batch_room);
   if (batch_.size() > segment_->room()) {
     rotate(lock);
     if (poisoned_) return;
-    count = gather(std::min(log::max_batch_room, segment_->room()), lazy_bytes);
+    if (queue_.front()->bytes.size() > segment_->room()) return answer_first(1, Forced::refused);
+    share = gather(std::min(log::max_batch_room, segment_->room()));
   }
-  if (count == 0) return answer_first(1, Forced::refused);
   // Only who waits for lazy_ brings no bytes: there is nothing left of it, or no room for it.
-  if (batch_.empty()) return answer_first(count, lazy_.empty() ? Forced::durable : Forced::refused);
+  if (batch_.empty()) return answer_first(share.waiters, lazy_.empty() ? Forced::durable : Forced::refused);
 
-  lock.unlock();
-  const log::Segment::Appended appended = segment_->append(batch_);
-  lock.lock();
-
+  const log::Segment::Appended appended = outside(lock, [&] { return segment_->append(batch_); });
   if (appended.forced == Forced::durable) {
     ++counters_.syncs;
-    lazy_.erase(0, lazy_bytes);
-    lazy_written_ += lazy_bytes;
-    return answer_first(count, Forced::durable);
+    leave_lazy(share.lazy_bytes);
+    return answer_first(share.waiters, Forced::durable);
   }
   refusal_ = "writing " + path_of(segment_->number()) + ": " + appended.error.message();
-  answer_first(count, appended.forced);
+  answer_first(share.waiters, appended.forced);
   if (!appended.usable) poison(refusal_);
 }
 
@@ -496,53 +510,30 @@ void SegmentedLog::rotate(Lock& lock) {
   // What is said from here on is not in the checkpoint, and stays in lazy_ behind this prefix.
   const std::size_t told = lazy_.size();
   log::Checkpoint checkpoint = log::checkpoint_of(state_);
-  const log::Header header = next_header();
-  lock.unlock();
-
-  if (spare_ && spare_->blocks < log::blocks_wanted(checkpoint.blocks, 0)) spare_.reset();
-  std::error_code error;
-  bool named = false;
-  std::unique_ptr<log::Segment> fresh;
-  if (!spare_) {
-    auto made = log::make_spare(files_, directory_, log::blocks_wanted(checkpoint.blocks, options_.segment_bytes));
-    error = made.error;
-    if (made) spare_ = std::move(made.value);
-  }
-  if (spare_) {
-    log::Spare spare = std::move(*std::exchange(spare_, std::nullopt));
-    auto begun = log::Segment::begin(files_, directory_, std::move(spare), header, std::move(checkpoint));
-    error = begun.error;
-    named = begun.named;
-    fresh = std::move(begun.segment);
-  }
-  if (fresh != nullptr) {
-    superseded_.push_back(segment_->number());
-    segment_ = std::move(fresh);
-    make_spare_below_ = segment_->room() / 4;
-    remove_superseded();
-  }
-
-  lock.lock();
+  const log::Header begins = header(segment_->number() + 1, segment_->next_lsn());
+  const auto begun = outside(lock, [&] {
+    auto next = begin_segment(begins, std::move(checkpoint));
+    if (next.segment != nullptr) {
+      superseded_.push_back(segment_->number());
+      write_to(std::move(next.segment));
+    }
+    return next;
+  });
   count_bytes();
-  if (!error) {
-    lazy_.erase(0, told);
-    lazy_written_ += told;
-    return;
-  }
-  refusal_ = "a new segment cannot be made in " + directory_ + ": " + error.message();
+  if (!begun.error) return leave_lazy(told);
+  refusal_ = "a new segment cannot be made in " + directory_ + ": " + begun.error.message();
   // Which of the two segments the next open finds is not known, so nothing may be written to either.
-  if (named) poison(refusal_);
+  if (begun.named) poison(refusal_);
 }
 
 void SegmentedLog::make_spare_early(Lock& lock) {
   if (spare_ || segment_->room() >= make_spare_below_) return;
-  lock.unlock();
-  auto made =
-      log::make_spare(files_, directory_, log::blocks_wanted(segment_->checkpoint_blocks(), options_.segment_bytes));
-  // No room now: the old segment still has some, so ask again when half of that is used.
-  if (!made) make_spare_below_ = segment_->room() / 2;
-  lock.lock();
-  if (!made) return;
+  auto made = outside(lock, [&] { return make_spare(segment_->checkpoint_blocks()); });
+  if (!made) {
+    // No room now: the old segment still has some, so ask again when half of that is used.
+    make_spare_below_ = segment_->room() / 2;
+    return;
+  }
   spare_ = std::move(made.value);
   count_bytes();
 }

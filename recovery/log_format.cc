@@ -140,18 +140,12 @@ BlockReading read_block(std::string_view bytes, const Seal& seal, std::uint64_t 
 }
 
 std::string segment_name(std::uint64_t number) {
-  std::string bytes(8, '\0');
-  for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(number >> (56 - 8 * i) & 0xff);
-  return std::string(name_stem) + to_hex(bytes);
+  return std::string(name_stem) + to_hex64(number);
 }
 
 std::optional<std::uint64_t> segment_number(std::string_view name) {
   if (!name.starts_with(name_stem)) return std::nullopt;
-  const auto bytes = from_hex(name.substr(name_stem.size()));
-  if (!bytes || bytes->size() != 8) return std::nullopt;
-  std::uint64_t number = 0;
-  for (const char byte : *bytes) number = number << 8 | static_cast<unsigned char>(byte);
-  return number;
+  return from_hex64(name.substr(name_stem.size()));
 }
 
 }  // namespace assent::log

@@ -202,13 +202,13 @@ Io<SegmentReading> read_segment(FileSystem& files, const std::string& path, std:
 }
 
 Io<std::vector<std::uint64_t>> list_segments(FileSystem& files, const std::string& directory) {
+  // Sorted by name, which has all digits, so by number too.
   const auto names = files.list(directory);
   if (!names) return {{}, names.error};
   Io<std::vector<std::uint64_t>> out;
   for (const std::string& name : names.value) {
     if (const auto number = segment_number(name)) out.value.push_back(*number);
   }
-  std::sort(out.value.begin(), out.value.end());
   return out;
 }
 

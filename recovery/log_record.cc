@@ -171,12 +171,6 @@ std::optional<Record> decode_begun(Cursor& in) {
   return begun;
 }
 
-std::string hex(std::uint64_t value) {
-  std::string bytes(8, '\0');
-  for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(value >> (56 - 8 * i) & 0xff);
-  return to_hex(bytes);
-}
-
 std::string time_text(std::int64_t ms) {
   const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
   std::tm parts{};
@@ -334,14 +328,14 @@ std::string text_of(const Record& record) {
           },
           [](const Finished& finished) { return finished.id.text(); },
           [](const Over& over) {
-            return hex(static_cast<std::uint64_t>(over.incarnation)) + ", over from " + std::to_string(over.from) +
+            return to_hex64(static_cast<std::uint64_t>(over.incarnation)) + ", over from " + std::to_string(over.from) +
                    " to before " + std::to_string(over.to);
           },
           [](const Begun& begun) {
             const IncarnationRecord& known = begun.incarnation;
-            return hex(static_cast<std::uint64_t>(known.incarnation)) + ", opened " + time_text(known.opened_at_ms) +
-                   " by process " + std::to_string(known.pid) + ", over below " + std::to_string(known.mark) +
-                   (known.presumable ? ", abort may be presumed" : ", presumes nothing") +
+            return to_hex64(static_cast<std::uint64_t>(known.incarnation)) + ", opened " +
+                   time_text(known.opened_at_ms) + " by process " + std::to_string(known.pid) + ", over below " +
+                   std::to_string(known.mark) + (known.presumable ? ", abort may be presumed" : ", presumes nothing") +
                    (known.adopted ? ", adopted" : "") + "; " + place_text(begun.opened_under);
           },
           [](const Moved& moved) {

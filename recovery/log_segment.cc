@@ -44,7 +44,6 @@ Io<Spare> make_spare(FileSystem& files, const std::string& directory, std::uint6
   if (!error) error = write_zeros(*file.value, size);
   if (!error) error = file.value->sync_data();
   if (error) {
-    file.value.reset();
     // What cannot be removed now is removed when the next spare is made.
     static_cast<void>(files.remove(path));
     return {{}, error};
@@ -68,9 +67,12 @@ Checkpoint checkpoint_of(const State& state) {
   return out;
 }
 
+std::uint64_t least_blocks(std::uint64_t checkpoint_blocks) {
+  return 1 + 2 * checkpoint_blocks + 2 * blocks_for(max_record);
+}
+
 std::uint64_t blocks_wanted(std::uint64_t checkpoint_blocks, std::size_t segment_bytes) {
-  const std::uint64_t least = 1 + 2 * checkpoint_blocks + 2 * blocks_for(max_record);
-  return std::max<std::uint64_t>(least, segment_bytes / block_bytes);
+  return std::max<std::uint64_t>(least_blocks(checkpoint_blocks), segment_bytes / block_bytes);
 }
 
 Segment::Begun Segment::begin(FileSystem& files, const std::string& directory, Spare spare, Header header,

@@ -30,8 +30,10 @@ struct Checkpoint {
 };
 Checkpoint checkpoint_of(const State& state);
 
-/// How large a segment must be that begins with so large a checkpoint, so that checkpoints stay at most half of all
-/// that is written, and the largest record fits.
+/// How large a segment must be that begins with so large a checkpoint: checkpoints stay at most half of all that is
+/// written, and two of the largest records fit.
+std::uint64_t least_blocks(std::uint64_t checkpoint_blocks);
+/// How large it is made.
 std::uint64_t blocks_wanted(std::uint64_t checkpoint_blocks, std::size_t segment_bytes);
 
 /// The segment that is written now.

@@ -20,19 +20,6 @@ std::uint64_t get_u64(std::string_view bytes) {
   return value;
 }
 
-std::string hex64(std::uint64_t value) {
-  std::string bytes;
-  put_u64(bytes, value);
-  return to_hex(bytes);
-}
-
-std::optional<std::uint64_t> parse_hex64(std::string_view text) {
-  if (text.size() != 16) return std::nullopt;
-  const auto bytes = from_hex(text);
-  if (!bytes) return std::nullopt;
-  return get_u64(*bytes);
-}
-
 template <class Integer>
 std::optional<Integer> parse_decimal(std::string_view text) {
   // Canonical only: from_chars would take leading zeros and "-0", and then two texts would name one thing.
@@ -109,9 +96,22 @@ std::optional<std::string> from_hex(std::string_view hex) {
   return out;
 }
 
+std::string to_hex64(std::uint64_t value) {
+  std::string bytes;
+  put_u64(bytes, value);
+  return to_hex(bytes);
+}
+
+std::optional<std::uint64_t> from_hex64(std::string_view hex) {
+  if (hex.size() != 16) return std::nullopt;
+  const auto bytes = from_hex(hex);
+  if (!bytes) return std::nullopt;
+  return get_u64(*bytes);
+}
+
 std::string TransactionId::text() const {
-  return std::string(1, static_cast<char>(kind)) + '-' + hex64(static_cast<std::uint64_t>(log)) + '-' +
-         hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence);
+  return std::string(1, static_cast<char>(kind)) + '-' + to_hex64(static_cast<std::uint64_t>(log)) + '-' +
+         to_hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence);
 }
 
 std::string TransactionId::gtrid() const {
@@ -130,8 +130,8 @@ std::optional<TransactionId> TransactionId::from_text(std::string_view text) {
       text[35] != '-') {
     return std::nullopt;
   }
-  const auto log = parse_hex64(text.substr(2, 16));
-  const auto incarnation = parse_hex64(text.substr(19, 16));
+  const auto log = from_hex64(text.substr(2, 16));
+  const auto incarnation = from_hex64(text.substr(19, 16));
   const auto sequence = parse_decimal<std::uint64_t>(text.substr(36));
   if (!log || !incarnation || !sequence) return std::nullopt;
   return TransactionId{DeciderKind::log, LogId{*log}, Incarnation{*incarnation}, *sequence};

@@ -77,4 +77,8 @@ std::optional<Xid> from_gid(std::string_view gid);
 std::string to_hex(std::string_view bytes);
 std::optional<std::string> from_hex(std::string_view hex);
 
+/// A number in all of its sixteen digits.
+std::string to_hex64(std::uint64_t value);
+std::optional<std::uint64_t> from_hex64(std::string_view hex);
+
 }  // namespace assent

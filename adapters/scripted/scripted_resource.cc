@@ -202,6 +202,11 @@ void ScriptedResource::set_fate(const Xid& xid, Fate fate) {
   witness_[xid] = fate;
 }
 
+void ScriptedResource::set_carriers_linger(bool linger) {
+  const std::lock_guard lock(mutex_);
+  carriers_linger_ = linger;
+}
+
 void ScriptedResource::set_carrier(const Xid& xid, bool alive) {
   const std::lock_guard lock(mutex_);
   if (alive) {
@@ -340,7 +345,7 @@ Result<bool> ScriptedResource::carrier_gone(const Xid& xid, const FinishOptions&
   const Answer answer = called(Verb::carrier_gone, xid, options);
   if (!answer.reply.is_ok()) return answer.reply;
   const std::lock_guard lock(mutex_);
-  if (options.carrier_is_dead) carriers_.erase(xid);
+  if (options.carrier_is_dead && !carriers_linger_) carriers_.erase(xid);
   return !carriers_.contains(xid);
 }
 

@@ -94,6 +94,7 @@ class ScriptedResource : public ResourceManager {
   void lose(const Xid& xid);               ///< prepared no more, without a trace
   void set_fate(const Xid& xid, Fate fate);
   void set_carrier(const Xid& xid, bool alive);  ///< alive: carrier_gone() answers false
+  void set_carriers_linger(bool linger);         ///< carrier_gone() ends no session, though it is told that it may
 
   // What it was asked.
   std::vector<Call> calls() const;
@@ -146,6 +147,7 @@ class ScriptedResource : public ResourceManager {
   std::set<Xid> open_;
   std::vector<PreparedBranch> listed_only_;
   std::map<Xid, Fate> witness_;
+  bool carriers_linger_ = false;
   std::set<Xid> carriers_;
 };
 

@@ -66,6 +66,12 @@ class FakeFile final : public File {
   }
 
   Io<std::string> read(std::uint64_t offset, std::size_t size) override {
+    std::function<void()> hook;
+    {
+      const std::lock_guard lock(disk_.mutex_);
+      hook = disk_.read_hook_;
+    }
+    if (hook) hook();
     const std::lock_guard lock(disk_.mutex_);
     if (const auto error = disk_.refusal(disk_.next_call())) return {{}, *error};
     if (epoch_ != disk_.epoch_) return {{}, error_of(std::errc::io_error)};
@@ -77,7 +83,7 @@ class FakeFile final : public File {
     std::function<void(const std::string&)> hook;
     {
       const std::lock_guard lock(disk_.mutex_);
-      hook = disk_.hook_;
+      hook = disk_.sync_hook_;
     }
     if (hook) hook(node_->path);
     const std::lock_guard lock(disk_.mutex_);
@@ -227,6 +233,11 @@ void FakeFileSystem::refuse_changes(std::optional<std::errc> error) {
   refuse_changes_ = error;
 }
 
+void FakeFileSystem::refuse_removals(std::optional<std::errc> error) {
+  const std::lock_guard lock(mutex_);
+  refuse_removals_ = error;
+}
+
 void FakeFileSystem::refuse_next_write(std::errc error) {
   const std::lock_guard lock(mutex_);
   refuse_next_write_ = error;
@@ -239,7 +250,12 @@ void FakeFileSystem::set_volume(Volume volume) {
 
 void FakeFileSystem::on_sync(std::function<void(const std::string&)> hook) {
   const std::lock_guard lock(mutex_);
-  hook_ = std::move(hook);
+  sync_hook_ = std::move(hook);
+}
+
+void FakeFileSystem::on_read(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  read_hook_ = std::move(hook);
 }
 
 void FakeFileSystem::move_everything() {
@@ -414,6 +430,7 @@ std::error_code FakeFileSystem::remove(const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (const auto error = refusal(next_call())) return *error;
   if (refuse_changes_) return error_of(*refuse_changes_);
+  if (refuse_removals_) return error_of(*refuse_removals_);
   if (find(path) == nullptr) return error_of(std::errc::no_such_file_or_directory);
   change(parent_of(path), [name = name_of(path)](auto& entries) { entries.erase(name); });
   return {};

@@ -48,11 +48,15 @@ class FakeFileSystem final : public FileSystem {
   void set_capacity(std::optional<std::uint64_t> bytes);
   /// Every change of names and contents is refused with this error; nothing: none is.
   void refuse_changes(std::optional<std::errc> error);
+  /// Every remove() is refused with this error; nothing: none is.
+  void refuse_removals(std::optional<std::errc> error);
   /// The next write fails with this error before any byte.
   void refuse_next_write(std::errc error);
   void set_volume(Volume volume);
   /// Called in sync_data() before its effect, outside of all locks.
   void on_sync(std::function<void(const std::string& path)> hook);
+  /// Called in read() before its effect, outside of all locks.
+  void on_read(std::function<void()> hook);
   /// Every file gets another inode, as after a restore from a backup.
   void move_everything();
 
@@ -124,9 +128,11 @@ class FakeFileSystem final : public FileSystem {
   std::errc failure_ = std::errc::io_error;
   std::optional<std::uint64_t> capacity_;
   std::optional<std::errc> refuse_changes_;
+  std::optional<std::errc> refuse_removals_;
   std::optional<std::errc> refuse_next_write_;
   Volume volume_{"fake", false};
-  std::function<void(const std::string&)> hook_;
+  std::function<void(const std::string&)> sync_hook_;
+  std::function<void()> read_hook_;
 };
 
 }  // namespace assent::test

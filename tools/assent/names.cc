@@ -16,8 +16,7 @@ constexpr std::size_t max_typed = 512;
 constexpr std::size_t max_choices = 8;
 
 std::string incarnation_digits(const TransactionId& id) {
-  const std::string gtrid = id.gtrid();
-  return to_hex(std::string_view(gtrid).substr(1 + 8, 8));
+  return to_hex64(static_cast<std::uint64_t>(id.incarnation));
 }
 
 std::string short_name(const TransactionId& id, std::size_t digits) {

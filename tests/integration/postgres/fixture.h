@@ -70,8 +70,8 @@ class PostgresTest : public ::testing::Test {
     run("DROP TABLE IF EXISTS " + table_);
   }
 
-  std::string incarnation_hex() const { return big_endian(static_cast<std::uint64_t>(incarnation_)); }
-  std::string log_hex() const { return big_endian(static_cast<std::uint64_t>(log_)); }
+  std::string incarnation_hex() const { return to_hex64(static_cast<std::uint64_t>(incarnation_)); }
+  std::string log_hex() const { return to_hex64(static_cast<std::uint64_t>(log_)); }
 
   /// The test's URL with another query string, or another user info and so on.
   std::shared_ptr<ResourceManager> open(const std::string& parameters = {}, std::size_t pool_size = 4) {
@@ -156,13 +156,6 @@ class PostgresTest : public ::testing::Test {
   std::string table_;
   std::unique_ptr<PlainSession> plain_;
   std::shared_ptr<ResourceManager> resource_;
-
- private:
-  static std::string big_endian(std::uint64_t number) {
-    std::string bytes;
-    for (int shift = 56; shift >= 0; shift -= 8) bytes += static_cast<char>(number >> static_cast<unsigned>(shift));
-    return to_hex(bytes);
-  }
 };
 
 }  // namespace assent::testing

@@ -104,6 +104,15 @@ TEST_F(Answering, a_listing_is_told_with_its_owner_and_database_and_by_the_serve
   EXPECT_EQ(report.branches.back().raw, "somebody's own gid");
 }
 
+TEST_F(Answering, what_a_server_gives_no_name_of_its_own_is_told_apart_by_its_xid) {
+  PreparedBranch foreign;
+  for (const char* gtrid : {"one", "another"}) {
+    foreign.xid = {4711, gtrid, "part"};
+    ledger->add_listed(foreign);
+  }
+  EXPECT_EQ(dry_run().branches.size(), 2U);
+}
+
 TEST_F(Answering, what_two_databases_of_one_server_list_of_somebody_else_is_one_branch) {
   const auto other =
       std::make_shared<ScriptedResource>("other", Identity{identity("ledger").system, "another database"});

@@ -63,6 +63,16 @@ TEST_F(Identities, rule_8_a_renamed_resource_finishes_what_it_left_under_its_for
   EXPECT_THAT(log.resources(), Contains(testing::Field(&LoggedResource::name, "store")));
 }
 
+TEST_F(Identities, rule_8_a_renamed_resource_that_is_another_database_shows_what_it_was_under_its_former_name) {
+  const auto store = std::make_shared<ScriptedResource>("store", Identity{"scripted:another", ""});
+  configured = {{ledger, {}}, {store, {"shop"}}};
+  store->add_prepared(Xid::of(old_transaction(1), "shop"));
+  const RecoveryReport report = pass();
+  EXPECT_EQ(report.resource("store")->problem, Problem::identity_changed);
+  EXPECT_THAT(report.resource("store")->text, HasSubstr("store was scripted:shop and is now scripted:another"));
+  EXPECT_EQ(store->prepared().size(), 1U);
+}
+
 TEST_F(Identities, rule_8_a_rename_without_formerly_stops_the_resource_and_says_what_to_write) {
   const auto store = std::make_shared<ScriptedResource>("store", identity("shop"));
   configured = {{ledger, {}}, {store, {}}};

@@ -87,6 +87,7 @@ TEST_F(Reports, gather_asks_also_what_is_backed_off_and_leaves_the_back_off_as_i
 }
 
 TEST_F(Reports, stops_asking_a_database_that_fails_in_the_middle_of_a_pass) {
+  options.sessions = 1;  // of more, each may be in the middle of a question of its own
   for (std::uint64_t i = 1; i <= 10; ++i) prepare_everywhere(old_transaction(i));
   ledger->before(Verb::finish_rollback, [&](const Xid&) { ledger->set_down(true); });
   const RecoveryReport report = pass();

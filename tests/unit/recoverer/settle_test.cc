@@ -273,6 +273,28 @@ TEST_F(Settling, rule_5_raises_the_mark_over_an_undecided_transaction_only_when_
   EXPECT_EQ(log.mark(past), 3U);
 }
 
+TEST_F(Settling, rule_5_does_not_raise_the_mark_while_a_session_may_still_prepare) {
+  log.finish(old_transaction(2));
+  shop->set_carrier(Xid::of(old_transaction(1), "shop"), true);
+  shop->set_carriers_linger(true);
+  pass();
+  EXPECT_EQ(log.mark(past), 1U);
+  shop->set_carriers_linger(false);
+  pass();
+  EXPECT_EQ(log.mark(past), 3U);
+}
+
+TEST_F(Settling, rule_5_proves_so_many_undecided_transactions_over_in_a_pass) {
+  options.mark_proofs = 2;
+  log.finish(old_transaction(5));
+  pass();
+  EXPECT_EQ(log.mark(past), 2U) << "0 and 1";
+  pass();
+  EXPECT_EQ(log.mark(past), 4U);
+  pass();
+  EXPECT_EQ(log.mark(past), 6U);
+}
+
 TEST_F(Settling, rule_5_does_not_raise_the_mark_over_a_branch_that_is_prepared_after_its_carrier_was_proven_gone) {
   log.decide(old_transaction(2), {"ledger", "shop"});
   prepare_everywhere(old_transaction(2));

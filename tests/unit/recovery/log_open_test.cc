@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "assent/recovery/log_format.h"
 #include "assent/recovery/node_directory.h"
 #include "assent/tests/unit/recovery/log_fixture.h"
 
@@ -47,6 +48,60 @@ TEST_F(OpenedLog, rule_3_every_open_makes_a_segment_of_its_own) {
   const auto log = open();
   EXPECT_NE(newest_path(), written) << "what may be in the page cache only is never appended to";
   EXPECT_EQ(log->find(decision.id), decision);
+}
+
+TEST_F(OpenedLog, tells_in_each_segments_header_whose_it_is_and_where_it_goes_on) {
+  std::uint64_t drawn = 100;
+  options.random = [&] { return ++drawn; };
+  options.now_ms = [&] { return static_cast<std::int64_t>(drawn * 1000); };
+  auto log = open();
+  const auto header = [&] {
+    const log::HeaderReading reading = log::decode_header(disk.contents(newest_path()).substr(0, log::block_bytes));
+    EXPECT_EQ(reading.fault, log::HeaderFault::none);
+    return reading.header;
+  };
+  const auto identity = [&] { return disk.open(newest_path(), FileSystem::Open::read).value->identity().value; };
+  const log::Header first = header();
+  EXPECT_EQ(newest(), 1U);
+  EXPECT_EQ(first.number, 1U);
+  EXPECT_EQ(first.log, log->id());
+  EXPECT_EQ(first.incarnation, Incarnation{101});
+  EXPECT_EQ(first.log, LogId{102});
+  EXPECT_EQ(first.segment, 103U);
+  EXPECT_EQ(first.made_at_ms, 103'000);
+  EXPECT_EQ(first.first_lsn, 1U);
+  EXPECT_EQ(first.blocks * log::block_bytes, disk.contents(newest_path()).size());
+  EXPECT_EQ(first.checkpoint_blocks, 0U);
+  EXPECT_EQ(first.identity, identity());
+  const Incarnation incarnation = log->begin_incarnation();
+  EXPECT_EQ(incarnation, first.incarnation);
+  std::optional<log::Begun> begun;
+  log_dump(disk, "slot", [&](const DumpedRecord& record) { begun = std::get<log::Begun>(record.record); });
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->opened_under, first.identity);
+
+  std::uint64_t last_lsn = 1;
+  for (std::uint64_t i = 1; newest() == 1; ++i) {
+    log_dump(disk, "slot", [&](const DumpedRecord& record) { last_lsn = record.lsn; });
+    ASSERT_EQ(log->force(decision_of(*log, incarnation, i)), Forced::durable);
+  }
+  const log::Header second = header();
+  EXPECT_EQ(newest(), 2U);
+  EXPECT_EQ(second.number, 2U);
+  EXPECT_EQ(second.log, first.log);
+  EXPECT_EQ(second.incarnation, incarnation);
+  EXPECT_EQ(second.segment, 104U);
+  EXPECT_EQ(second.made_at_ms, 104'000);
+  EXPECT_EQ(second.first_lsn, last_lsn + 1);
+  EXPECT_GT(second.checkpoint_blocks, 10U);
+  EXPECT_EQ(second.identity, identity());
+  std::vector<std::uint64_t> lsns;
+  log_dump(disk, "slot", [&](const DumpedRecord& record) { lsns.push_back(record.lsn); });
+  EXPECT_EQ(lsns.front(), second.first_lsn);
+  kill(log);
+  log = open();
+  EXPECT_EQ(newest(), 3U);
+  EXPECT_EQ(header().first_lsn, lsns.back() + 1);
 }
 
 // A machine that was set back to a snapshot may draw the same numbers again.

@@ -1,7 +1,6 @@
 // What an open log refuses, and the way on that it tells.
 #include <cerrno>
 
-#include "assent/recovery/log_segment.h"
 #include "assent/recovery/log_view.h"
 #include "assent/tests/unit/recovery/log_fixture.h"
 
@@ -49,7 +48,9 @@ TEST_F(RefusingLog, takes_1024_resources_and_no_more) {
   auto log = open();
   log->begin_incarnation();
   for (int i = 0; i < 1024; ++i) log->note_resource({"r" + std::to_string(i), {"sqlite:x", ""}});
-  EXPECT_EQ(error_of([&] { log->note_resource({"one more", {"sqlite:x", ""}}); }).code(), ErrorCode::misuse);
+  const Error error = error_of([&] { log->note_resource({"r1024", {"sqlite:x", ""}}); });
+  EXPECT_EQ(error.code(), ErrorCode::misuse);
+  EXPECT_STREQ(error.what(), "the log knows 1024 resources and takes no more");
   log->note_resource({"r7", {"sqlite:y", ""}});
   ASSERT_EQ(log->resources().size(), 1024U);
   kill(log);
@@ -103,10 +104,48 @@ TEST_F(RefusingLog, that_is_poisoned_takes_what_is_over_for_itself_only) {
   EXPECT_EQ(log->force(decision_of(*log, incarnation, 2)), Forced::refused);
 }
 
-TEST_F(RefusingLog, makes_no_file_larger_than_any_segment) {
-  const std::uint64_t most = log::max_segment_bytes / log::block_bytes;
-  EXPECT_EQ(log::make_spare(disk, "slot", most + 1).error, std::errc::file_too_large);
-  EXPECT_TRUE(disk.list("slot").value.empty());
+TEST_F(RefusingLog, says_what_could_not_be_written_and_why) {
+  auto log = open();
+  const Incarnation incarnation = log->begin_incarnation();
+  const auto words = [&](ErrorCode code) {
+    const Error error = error_of([&] { log->note_resource({"ledger", {"sqlite:x", ""}}); });
+    EXPECT_EQ(error.code(), code);
+    return std::string(error.what());
+  };
+  const std::string full = std::make_error_code(std::errc::no_space_on_device).message();
+  disk.refuse_next_write(std::errc::no_space_on_device);
+  EXPECT_EQ(words(ErrorCode::environment),
+            "the resource's identity was not forced to the log: writing " + newest_path() + ": " + full);
+  disk.set_capacity(disk.used());
+  for (std::uint64_t i = 1; log->force(decision_of(*log, incarnation, i)) == Forced::durable;) ++i;
+  EXPECT_EQ(words(ErrorCode::environment),
+            "the resource's identity was not forced to the log: a new segment cannot be made in slot: " + full);
+  disk.set_capacity(std::nullopt);
+  disk.fail_call(1);
+  const std::string failed = std::make_error_code(std::errc::io_error).message();
+  ASSERT_EQ(log->force(decision_of(*log, incarnation, 5000)), Forced::refused) << "of a new segment, without a name";
+  disk.refuse_next_write(std::errc::io_error);
+  words(ErrorCode::environment);
+  log->note_resource({"shop", {"sqlite:x", ""}});
+  disk.refuse_next_write(std::errc::io_error);
+  const std::string poisoned =
+      "the resource's identity was not forced to the log: writing " + newest_path() + ": " + failed;
+  EXPECT_EQ(words(ErrorCode::log_failed), poisoned);
+  EXPECT_EQ(words(ErrorCode::log_failed), poisoned) << "for as long as it is open";
+}
+
+TEST_F(RefusingLog, gives_one_incarnation_to_each_opening) {
+  auto log = open();
+  log->begin_incarnation();
+  EXPECT_EQ(error_of([&] { log->begin_incarnation(); }).code(), ErrorCode::misuse);
+}
+
+TEST_F(RefusingLog, takes_what_was_never_decided_for_over_and_not_for_recovered) {
+  auto log = open();
+  const TransactionId id = decision_of(*log, log->begin_incarnation(), 7).id;
+  log->finish(id);
+  EXPECT_TRUE(log->is_over(id));
+  EXPECT_FALSE(log->recovered(id));
 }
 
 TEST_F(RefusingLog, loses_nothing_when_any_file_is_said_to_be_missing) {
@@ -150,6 +189,18 @@ TEST_F(RefusingLog, raises_no_mark_to_nothing_and_tells_the_time_it_is_given) {
   log->raise_mark(incarnation, 0);
   EXPECT_TRUE(log->flush());
   EXPECT_EQ(disk.contents(newest_path()), before);
+}
+
+TEST(RefusingState, says_of_an_unknown_incarnation_that_nothing_of_it_is_over) {
+  log::State state;
+  EXPECT_EQ(state.mark(Incarnation{2}), 0U);
+  EXPECT_EQ(state.over_to(Incarnation{2}), 0U);
+  EXPECT_TRUE(state.over(Incarnation{2}).empty());
+  state.apply(log::Begun{{Incarnation{2}, 0, 1, 0, true, false}, {}});
+  EXPECT_TRUE(state.over(Incarnation{2}).empty());
+  state.apply(log::Over{Incarnation{2}, 0, 1});
+  ASSERT_EQ(state.over(Incarnation{2}).size(), 1U);
+  EXPECT_EQ(state.over(Incarnation{2})[0].to, 1U);
 }
 
 TEST(RefusingState, remembers_a_recovered_commit_once) {

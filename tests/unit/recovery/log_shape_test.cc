@@ -65,6 +65,13 @@ class LogShape : public LogFixture {
     return "";
   }
 
+  bool torn() {
+    for (const LogFinding& finding : log_verify(disk, "slot")) {
+      if (finding.kind == LogFinding::Kind::torn_tail) return true;
+    }
+    return false;
+  }
+
   log::Header header;
   std::string bytes;
 };
@@ -268,7 +275,7 @@ TEST_F(LogShape, in_which_one_last_byte_stands_alone_is_damaged) {
   EXPECT_EQ(damage(), "2048: a block is damaged: it was written whole, and its checksum is wrong");
 }
 
-TEST(LogFormat, the_checksum_of_a_block_is_what_it_was_when_the_format_was_fixed) {
+TEST(LogFormat, the_checksums_are_what_they_were_when_the_format_was_fixed) {
   const std::string contents(504, 'x');
   std::uint64_t all = 0;
   for (std::uint64_t block = 0; block < 1000; ++block) {
@@ -277,6 +284,128 @@ TEST(LogFormat, the_checksum_of_a_block_is_what_it_was_when_the_format_was_fixed
     all = all * 31 + sum;
   }
   EXPECT_EQ(all, 14302048414116801227U);
+  EXPECT_EQ((log::Seal{1, Incarnation{2}}.of_record(contents, 3)), 15085386128235479188U);
+}
+
+TEST_F(LogShape, in_which_two_bytes_take_turns_is_not_blank) {
+  batch(1, 1, records_of(2));
+  for (std::size_t i = 4 * log::block_bytes + 1; i < 5 * log::block_bytes; i += 2) bytes[i] = 'x';
+  EXPECT_EQ(damage(), "2048: a block is damaged: it was written whole, and its checksum is wrong");
+}
+
+TEST_F(LogShape, with_a_cut_batch_is_torn_up_to_its_last_block_and_damaged_right_behind_it) {
+  batch(1, 1, records_of(2));
+  bytes.replace(2 * log::block_bytes, log::block_bytes, log::block_bytes, '\0');
+  EXPECT_EQ(damage(), "");
+  EXPECT_TRUE(torn());
+  bytes[3 * log::block_bytes] = 'x';
+  EXPECT_EQ(damage(), gone) << "one batch at a time is on its way to the disk, and this one has two blocks";
+  header.blocks = 3;
+  bytes.clear();
+  batch(1, 1, records_of(2));
+  bytes.replace(2 * log::block_bytes, log::block_bytes, log::block_bytes, '\0');
+  EXPECT_EQ(damage(), "") << "to the end of the segment";
+  EXPECT_TRUE(torn());
+}
+
+TEST_F(LogShape, with_a_cut_batch_longer_than_what_is_read_at_once_is_torn) {
+  header.blocks = 400;
+  batch(1, 1, records_of(300));
+  bytes.replace(290 * log::block_bytes, log::block_bytes, log::block_bytes, '\0');
+  EXPECT_EQ(damage(), "");
+  EXPECT_TRUE(torn());
+  bytes[301 * log::block_bytes] = 'x';
+  EXPECT_EQ(damage(), gone);
+}
+
+TEST_F(LogShape, with_a_head_of_a_record_at_its_very_end_is_damaged) {
+  std::string records = records_of(1);
+  const std::size_t sound = records.size();
+  records.append(log::record_head, '\0');
+  log::put(records.data() + sound, std::uint32_t{1});
+  ASSERT_EQ(log::blocks_for(records.size()), 1U);
+  batch(1, 1, records);
+  EXPECT_EQ(damage(), std::to_string(528 + sound) + ": a record is longer than its batch");
+}
+
+TEST_F(LogShape, with_a_flipped_bit_in_its_header_is_refused_as_that) {
+  batch(1, 1, records_of(1));
+  bytes[20] ^= 1;
+  EXPECT_EQ(damage(), "0: the header is damaged");
+}
+
+TEST_F(LogShape, whose_checkpoint_is_another_batch_is_refused_at_its_last_block) {
+  header.blocks = 4;
+  header.checkpoint_blocks = 3;
+  batch(1, 2, records_of(3));
+  EXPECT_EQ(damage(), "1536: the checkpoint that the segment begins with is damaged");
+}
+
+/// How often the file system is called to look a segment over.
+class LogReading : public LogShape {
+ protected:
+  std::uint64_t calls() {
+    damage();
+    const std::uint64_t before = disk.calls();
+    log_verify(disk, "slot");
+    return disk.calls() - before;
+  }
+};
+
+TEST_F(LogReading, looks_at_each_part_of_a_sound_segment_once) {
+  header.blocks = 128;
+  batch(1, 1, records_of(1));
+  EXPECT_EQ(calls(), 6U) << "list, open, identity, size, header, the rest in one";
+  bytes.replace(log::block_bytes, log::block_bytes, log::block_bytes, '\0');
+  EXPECT_EQ(calls(), 6U) << "blank";
+  header.blocks = 1 + 3 * 128;
+  bytes.clear();
+  batch(1, 1, records_of(200));
+  batch(201, 2, records_of(184));
+  EXPECT_EQ(calls(), 8U) << "full: the rest in three";
+}
+
+TEST_F(LogReading, a_file_that_shrinks_meanwhile_is_an_error_of_the_file) {
+  batch(1, 1, records_of(1));
+  ASSERT_EQ(damage(), "");
+  int reads = 0;
+  disk.on_read([&] {
+    if (++reads == 2) disk.set_contents("slot/" + log::segment_name(7), bytes.substr(0, 1000));
+  });
+  try {
+    log_verify(disk, "slot");
+    ADD_FAILURE() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.what(),
+              "cannot read slot/" + log::segment_name(7) + ": " + std::make_error_code(std::errc::io_error).message());
+  }
+}
+
+TEST_F(LogReading, an_error_of_the_file_is_told_as_the_file_told_it) {
+  batch(1, 1, records_of(1));
+  ASSERT_EQ(damage(), "");
+  disk.fail_call(6, std::errc::permission_denied);
+  try {
+    log_verify(disk, "slot");
+    ADD_FAILURE() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(std::make_error_code(std::errc::permission_denied).message()),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(LogReading, what_looks_damaged_while_it_is_written_is_looked_at_again) {
+  batch(1, 1, records_of(1));
+  const std::string sound = bytes;
+  bytes[600] ^= 1;
+  ASSERT_NE(damage(), "");
+  int reads = 0;
+  disk.on_read([&] {
+    if (++reads == 3) disk.set_contents("slot/" + log::segment_name(7), sound);
+  });
+  for (const LogFinding& finding : log_verify(disk, "slot")) EXPECT_NE(finding.kind, LogFinding::Kind::damage);
+  EXPECT_GE(reads, 4);
 }
 
 TEST_F(LogShape, superseded_is_a_note_and_a_copy_is_one) {
