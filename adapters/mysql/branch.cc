@@ -41,12 +41,14 @@ std::string isolation_name(Isolation isolation) {
 }
 
 /// Applies to the next transaction only, so nothing is left to restore.
-Statements characteristics(const StartOptions& options) {
+Statements characteristics(const StartOptions& options, const Facts& facts) {
   std::string list;
   if (const std::string name = isolation_name(options.isolation); !name.empty()) list = "ISOLATION LEVEL " + name;
-  // Said in both directions: a session whose own default is READ ONLY could not insert the witness.
-  list += (list.empty() ? "" : ", ") + std::string(options.read_only ? "READ ONLY" : "READ WRITE");
-  return {"SET TRANSACTION " + list};
+  // A session whose own default is READ ONLY could not insert the witness.
+  if (options.read_only || facts.read_only_by_default) {
+    list += (list.empty() ? "" : ", ") + std::string(options.read_only ? "READ ONLY" : "READ WRITE");
+  }
+  return list.empty() ? Statements{} : Statements{"SET TRANSACTION " + list};
 }
 
 std::string bound_statements(const Facts& facts, TimePoint deadline) {
@@ -64,18 +66,20 @@ const char* time_limit(const Facts& facts) {
   return facts.mariadb ? "max_statement_time" : "max_execution_time";
 }
 
-/// What makes a pooled session like a new one, but for temporary tables and user variables.
+/// What makes a pooled session like a new one, but for temporary tables and user variables. In few statements: the
+/// server answers each by itself, and that is most of what they cost.
 Statements reset(const Facts& facts, const Settings& settings) {
-  std::string set = "SET SESSION autocommit=1";
+  std::string set = "SET @assent_released=RELEASE_ALL_LOCKS(),SESSION autocommit=1";
   for (const char* variable :
        {"sql_mode", "time_zone", "foreign_key_checks", "unique_checks", "sql_safe_updates", "sql_select_limit",
         "innodb_lock_wait_timeout", "lock_wait_timeout", time_limit(facts)}) {
     set += std::string(",") + variable + "=DEFAULT";
   }
-  for (const std::string& variable : {facts.isolation_variable, facts.read_only_variable}) {
-    if (!variable.empty()) set += "," + variable + "=DEFAULT";
-  }
-  return {"DO RELEASE_ALL_LOCKS()", "USE " + identifier(settings.schema), set, "SET NAMES utf8mb4"};
+  if (!facts.isolation_variable.empty()) set += "," + facts.isolation_variable + "=DEFAULT";
+  if (!facts.read_only_variable.empty()) set += "," + facts.read_only_variable + "=0";
+  // What SET NAMES sets; the connection's collation goes with its character set.
+  for (const char* of : {"client", "results", "connection"}) set += std::string(",character_set_") + of + "=utf8mb4";
+  return {set, "USE " + identifier(settings.schema)};
 }
 
 class OpenBranch final : public Branch {
@@ -119,8 +123,10 @@ class OpenBranch final : public Branch {
 
   std::string text(const char* verb, const char* option = "") const { return verb + xid_literal(xid_) + option; }
   std::string lock() const { return carrier_lock(xid_); }
+  /// The verb that settles the branch's work, never cut off by the work's deadline: on MariaDB max_statement_time
+  /// bounds every statement.
+  std::string unbounded(const char* verb, const char* option = "") const;
   Statements clean_up();
-  Statements unbound() const;
   void watch();
   void unwatch();
   void over(bool session_is_clean);
@@ -149,13 +155,9 @@ Statements OpenBranch::clean_up() {
   return out;
 }
 
-/// Neither PREPARE nor COMMIT is ever cut off by the deadline of the work: on MariaDB max_statement_time bounds them
-/// too.
-Statements OpenBranch::unbound() const {
-  const bool limited = borrowed_ ? bounded_ : true;
+std::string OpenBranch::unbounded(const char* verb, const char* option) const {
   const Facts& facts = borrowed_ ? borrowed_->facts() : lease_->facts();
-  if (facts.mariadb && limited) return {"SET SESSION max_statement_time=0"};
-  return {};
+  return (facts.mariadb ? "SET STATEMENT max_statement_time=0 FOR " : "") + text(verb, option);
 }
 
 void OpenBranch::watch() {
@@ -202,7 +204,7 @@ std::optional<Reply> OpenBranch::start() {
   }
   Statements statements = {"SELECT GET_LOCK(" + lock() + ",0)"};
   if (options_.deadline) statements.push_back(bound_statements(facts, *options_.deadline));
-  for (std::string& each : characteristics(options_)) statements.push_back(std::move(each));
+  for (std::string& each : characteristics(options_, facts)) statements.push_back(std::move(each));
   const std::size_t xa_start = statements.size();
   statements.push_back(text("XA START "));
   if (!options_.read_only) statements.push_back(manager_->witness().insert(xid_));
@@ -268,7 +270,7 @@ Reply OpenBranch::abandon(const Failure& why, const char* verb) {
   // A deadlock's victim is in the state "rollback only". There MySQL answers XA END with 1614, MariaDB with 1399 and
   // the state's name, which it never translates; XA ROLLBACK then ends the branch, with or without an error of its own.
   const bool victim = why.number == xaer_rmfail && why.text.find("ROLLBACK ONLY") != std::string::npos;
-  const Answer rolled_back = session().run({text("XA ROLLBACK ")});
+  const Answer rolled_back = session().run({unbounded("XA ROLLBACK ")});
   const Code code = victim ? Code::rb_deadlock : code_of(why);
   if (rolled_back.ok() || tells_rollback(*rolled_back.failure)) {
     undone_ = true;
@@ -304,17 +306,14 @@ Reply OpenBranch::prepare() {
     over(answer.ok());
     return {Code::read_only, Certainty::done, ""};
   }
-  Statements statements = unbound();
-  // The application may have released all its locks, and with them the proof of who carries the branch.
-  statements.push_back("SELECT IF(IS_USED_LOCK(" + lock() + ")=CONNECTION_ID(),1,GET_LOCK(" + lock() + ",0))");
-  const std::size_t lock_at = statements.size() - 1;
-  // Refused if another branch, or none, is open here: what is prepared is what start() began.
-  statements.push_back(text("XA END "));
-  statements.push_back(text("XA PREPARE "));
-  const Answer answer = session().run(statements);
+  const Answer answer = session().run(
+      {// The application may have released all its locks, and with them the proof of who carries the branch.
+       "SELECT IF(IS_USED_LOCK(" + lock() + ")=CONNECTION_ID(),1,GET_LOCK(" + lock() + ",0))",
+       // Refused if another branch, or none, is open here: what is prepared is what start() began.
+       text("XA END "), unbounded("XA PREPARE ")});
   if (!answer.ok()) return abandon(*answer.failure, "prepare");
   state_ = State::prepared;
-  if (answer.value(lock_at) == "1") return Reply::ok();
+  if (answer.value(0) == "1") return Reply::ok();
   // Recovery holds the lock and believes this branch to be without a session.
   const Reply undone = finish_prepared("XA ROLLBACK ", false);
   if (undone.is_ok()) {
@@ -326,9 +325,7 @@ Reply OpenBranch::prepare() {
 Reply OpenBranch::commit_one_phase() {
   if (!in_work()) return wrong_state("commit_one_phase");
   unwatch();
-  Statements statements = unbound();
-  statements.push_back(text("XA END "));
-  statements.push_back(text("XA COMMIT ", " ONE PHASE"));
+  Statements statements = {text("XA END "), unbounded("XA COMMIT ", " ONE PHASE")};
   const std::size_t verbs = statements.size();
   for (std::string& each : clean_up()) statements.push_back(std::move(each));
   const Answer answer = session().run(statements);
@@ -347,7 +344,7 @@ Reply OpenBranch::commit_one_phase() {
 
 Reply OpenBranch::finish_prepared(const char* verb, bool commit) {
   if (state_ != State::prepared) return wrong_state(commit ? "commit" : "rollback");
-  Statements statements = {text(verb)};
+  Statements statements = {unbounded(verb)};
   for (std::string& each : clean_up()) statements.push_back(std::move(each));
   const Answer answer = session().run(statements);
   if (answer.completed >= 1) {
@@ -379,9 +376,7 @@ Reply OpenBranch::rollback() {
   if (state_ == State::prepared) return finish_prepared("XA ROLLBACK ", false);
   if (!in_work()) return wrong_state("rollback");
   unwatch();
-  Statements statements = unbound();
-  statements.push_back(text("XA END "));
-  statements.push_back(text("XA ROLLBACK "));
+  Statements statements = {text("XA END "), unbounded("XA ROLLBACK ")};
   const std::size_t verbs = statements.size();
   for (std::string& each : clean_up()) statements.push_back(std::move(each));
   const Answer answer = session().run(statements);

@@ -158,6 +158,13 @@ Result<std::unique_ptr<Session>> Session::open(const Settings& settings) {
     }
   }
   if (const auto failure = session->ask_facts()) return cannot_connect(settings, *failure);
+  Facts& facts = session->facts_;
+  if (facts.read_only_by_default && !facts.read_only_variable.empty()) {
+    // Assent's own session: said once, not for each transaction.
+    const Answer writes = session->run({"SET SESSION " + facts.read_only_variable + "=0"});
+    if (!writes.ok()) return cannot_connect(settings, *writes.failure);
+    facts.read_only_by_default = false;
+  }
   if (const auto failure = session->ask_identity(settings.schema)) return cannot_connect(settings, *failure);
   return session;
 }
@@ -201,7 +208,10 @@ std::optional<Failure> Session::ask_facts() {
     if (*row[0] == "in_transaction") facts_.in_transaction = value == "1" || value == "ON";
     if (*row[0] == "server_uuid") facts_.server_uuid = value;
     if (row[0]->ends_with("_isolation")) facts_.isolation_variable = *row[0];
-    if (row[0]->ends_with("_read_only")) facts_.read_only_variable = *row[0];
+    if (row[0]->ends_with("_read_only")) {
+      facts_.read_only_variable = *row[0];
+      facts_.read_only_by_default = value != "OFF" && value != "0";
+    }
   }
   return std::nullopt;
 }

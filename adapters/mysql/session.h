@@ -37,10 +37,11 @@ struct Facts {
   bool in_transaction = false;       ///< when it was asked; MariaDB only, MySQL does not tell
   std::uint64_t connection_id = 0;
   std::string version;
-  std::string server_uuid;         ///< MySQL only
-  std::string kept_identity;       ///< of the schema; empty where none is kept (yet)
-  std::string isolation_variable;  ///< tx_isolation or transaction_isolation
-  std::string read_only_variable;
+  std::string server_uuid;           ///< MySQL only
+  std::string kept_identity;         ///< of the schema; empty where none is kept (yet)
+  std::string isolation_variable;    ///< tx_isolation or transaction_isolation
+  std::string read_only_variable;    ///< tx_read_only or transaction_read_only
+  bool read_only_by_default = true;  ///< a transaction, where nothing else is said; true also where the server is mute
 
   /// Which database this is, wherever it is reached. Empty on a MariaDB that Assent has never used.
   const std::string& identity() const { return server_uuid.empty() ? kept_identity : server_uuid; }

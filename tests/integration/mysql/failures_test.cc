@@ -12,17 +12,25 @@ namespace {
 
 using assent::testing::TcpProxy;
 
-/// As an operator makes a server that is about to hand over to another.
-class ReadOnly {
+/// A setting of the whole server, for as long as it lives.
+class Setting {
  public:
-  explicit ReadOnly(mysql::Session& admin) : admin_(admin) { EXPECT_TRUE(admin_.run({"SET GLOBAL read_only=1"}).ok()); }
-  ~ReadOnly() { end(); }
-  ReadOnly(const ReadOnly&) = delete;
-  ReadOnly& operator=(const ReadOnly&) = delete;
-  void end() const { EXPECT_TRUE(admin_.run({"SET GLOBAL read_only=0"}).ok()); }
+  Setting(mysql::Session& admin, const std::string& on, std::string off) : admin_(admin), off_(std::move(off)) {
+    EXPECT_TRUE(admin_.run({"SET GLOBAL " + on}).ok());
+  }
+  ~Setting() { end(); }
+  Setting(const Setting&) = delete;
+  Setting& operator=(const Setting&) = delete;
+  void end() const { EXPECT_TRUE(admin_.run({"SET GLOBAL " + off_}).ok()); }
 
  private:
   mysql::Session& admin_;
+  std::string off_;
+};
+
+/// As an operator makes a server that is about to hand over to another.
+struct ReadOnly : Setting {
+  explicit ReadOnly(mysql::Session& admin) : Setting(admin, "read_only=1", "read_only=0") {}
 };
 
 class Failures : public Server {
@@ -298,6 +306,28 @@ TEST_P(Failures, a_lost_request_for_a_one_phase_commit_is_settled_as_rolled_back
   EXPECT_EQ(*fate, Fate::rolled_back);
   EXPECT_EQ(shop_->settle(id).value(), Fate::rolled_back);
   EXPECT_EQ(v(1), 0);
+}
+
+TEST_P(Failures, a_server_whose_transactions_only_read_by_default_is_written_to_all_the_same) {
+  const auto admin = admin_session();
+  const Setting reads(*admin, "TRANSACTION READ ONLY", "TRANSACTION READ WRITE");
+  const auto fresh = registry_.open(spec_of(url_, 1));
+  for (int i = 1; i <= 2; ++i) {  // a session that is new, and one that was reset
+    auto branch = fresh->start(xid(), {});
+    ASSERT_TRUE(branch) << describe(branch.failure());
+    write(**branch, i);
+    ASSERT_EQ((*branch)->prepare().code, Code::ok);
+    ASSERT_EQ((*branch)->commit().code, Code::ok);
+    EXPECT_EQ(v(1), i);
+  }
+  auto own = mysql::Session::open(mysql::Settings::from(spec_of(url_)));
+  ASSERT_TRUE(own);
+  ASSERT_TRUE((*own)->run({"SET SESSION TRANSACTION READ ONLY"}).ok());
+  auto adopted = MySql::adopt(*fresh, (*own)->connection(), xid(), {});
+  ASSERT_TRUE(adopted) << describe(adopted.failure());
+  write(**adopted, 3);
+  EXPECT_EQ((*adopted)->commit_one_phase().code, Code::ok);
+  EXPECT_EQ(v(1), 3);
 }
 
 TEST_P(Failures, a_one_phase_commit_that_the_server_refused_and_undid_is_settled_as_rolled_back) {

@@ -86,6 +86,8 @@ TEST_P(Verbs, uses_a_session_again_and_resets_it) {
   run(**branch, "SET SESSION sql_mode='ANSI', autocommit=0, time_zone='+03:00'");
   run(**branch, "DO GET_LOCK('" + table_ + "',0)");
   run(**branch, "USE assent_test2");
+  run(**branch, "SET NAMES latin1");
+  run(**branch, "SET SESSION TRANSACTION READ ONLY");
   const auto session_id = [](Branch& each) { return query(each, "SELECT CONNECTION_ID()"); };
   const std::string first = session_id(**branch);
   ASSERT_EQ((*branch)->commit_one_phase().code, Code::ok);
@@ -94,9 +96,16 @@ TEST_P(Verbs, uses_a_session_again_and_resets_it) {
   EXPECT_EQ(session_id(**second), first);
   EXPECT_EQ(query(**second, "SELECT CONCAT_WS('/',@@autocommit+0,DATABASE(),@@time_zone,@@sql_mode=@@GLOBAL.sql_mode)"),
             "1/assent_test/SYSTEM/1");
+  EXPECT_EQ(query(**second,
+                  "SELECT CONCAT_WS('/',@@character_set_client,@@character_set_results,"
+                  "@@character_set_connection,@@collation_connection=(SELECT COLLATION_NAME FROM "
+                  "information_schema.COLLATIONS WHERE CHARACTER_SET_NAME='utf8mb4' AND IS_DEFAULT='Yes'))"),
+            "utf8mb4/utf8mb4/utf8mb4/1");
+  write(**second, 7);
   EXPECT_EQ(sql("SELECT IS_FREE_LOCK('" + table_ + "')"), "1");
   ASSERT_EQ((*second)->prepare().code, Code::ok);
   ASSERT_EQ((*second)->commit().code, Code::ok);
+  EXPECT_EQ(v(1), 7);
   auto third = one->start(xid(), {.read_only = true});
   ASSERT_TRUE(third);
   EXPECT_EQ(session_id(**third), first);

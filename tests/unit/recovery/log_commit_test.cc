@@ -88,8 +88,7 @@ TEST_F(Log, acknowledges_nothing_that_a_power_cut_can_take) {
     auto log = open();
     const Decision decision = decision_of(*log, log->begin_incarnation(), 1);
     ASSERT_EQ(log->force(decision), Forced::durable);
-    disk.crash();
-    log.reset();
+    power_cut(log);
     log = open();
     EXPECT_EQ(log->repaired(), "");
     EXPECT_EQ(log->find(decision.id), decision);
@@ -157,8 +156,7 @@ TEST_F(Log, sixty_four_threads_share_their_syncs_and_get_back_what_was_acknowled
   disk.on_sync({});
   EXPECT_EQ(acknowledged.size(), threads * rounds);
   EXPECT_LE((log->counters().syncs - syncs) * 16, threads * rounds) << "fewer than 16 decisions a sync";
-  disk.crash();
-  log.reset();
+  power_cut(log);
   std::set<TransactionId> found;
   for (const auto& [id, decision] : open()->unfinished()) found.insert(id);
   EXPECT_EQ(found, acknowledged);
@@ -203,8 +201,7 @@ TEST_F(Log, a_batch_takes_as_many_waiters_as_fit_and_the_next_one_the_rest) {
   EXPECT_EQ(durable, threads);
   EXPECT_GE(log->counters().syncs - syncs, 3u);
   EXPECT_LE(log->counters().syncs - syncs, 5u);
-  disk.crash();
-  log.reset();
+  power_cut(log);
   EXPECT_EQ(open()->unfinished().size(), threads);
 }
 
@@ -273,8 +270,7 @@ TEST_F(Log, flush_makes_durable_what_was_finished) {
   const std::uint64_t calls = disk.calls();
   log->flush();
   EXPECT_EQ(disk.calls(), calls) << "there was nothing more to write";
-  disk.crash();
-  log.reset();
+  power_cut(log);
   log = open();
   EXPECT_TRUE(log->unfinished().empty());
   EXPECT_EQ(log->incarnations()[0].mark, 5001u);
@@ -307,8 +303,7 @@ TEST_F(Log, takes_the_largest_decision) {
     decision.id.sequence = i;
     ASSERT_EQ(log->force(decision), Forced::durable);
   }
-  disk.crash();
-  log.reset();
+  power_cut(log);
   EXPECT_EQ(open()->find(decision.id), decision);
 }
 

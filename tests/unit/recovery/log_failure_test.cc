@@ -56,8 +56,7 @@ TEST_F(FailingLog, a_full_disk_at_the_write_refuses_and_the_log_works_again) {
   EXPECT_EQ(log->force(decision_of(*log, incarnation, 1)), Forced::refused);
   EXPECT_FALSE(log->poisoned().has_value());
   EXPECT_EQ(log->force(decision_of(*log, incarnation, 2)), Forced::durable);
-  disk.crash();
-  log.reset();
+  power_cut(log);
   EXPECT_EQ(open()->unfinished().size(), 1u);
 }
 
@@ -88,8 +87,7 @@ TEST_F(FailingLog, a_full_disk_refuses_new_commits_loses_nothing_and_goes_on_whe
   const Decision decision = decision_of(*log, incarnation, ++sequence);
   EXPECT_EQ(log->force(decision), Forced::durable);
   acknowledged.insert(decision.id);
-  disk.crash();
-  log.reset();
+  power_cut(log);
   std::set<TransactionId> found;
   for (const auto& [id, known] : open()->unfinished()) found.insert(id);
   EXPECT_EQ(found, acknowledged);

@@ -31,7 +31,12 @@ class LogFixture : public ::testing::Test {
   /// As if kill -9 came: what was written is there, what was only said is not.
   void kill(std::unique_ptr<DecisionLog>& log) {
     disk.kill();
-    log.reset();
+    bury(log);
+  }
+  /// As if the power went: what was not synced may be there or not.
+  void power_cut(std::unique_ptr<DecisionLog>& log) {
+    disk.crash();
+    bury(log);
   }
 
   std::uint64_t newest() {
@@ -51,6 +56,13 @@ class LogFixture : public ::testing::Test {
     }
     ADD_FAILURE() << "the log was opened";
     return {ErrorCode::misuse, "", ""};
+  }
+
+  /// Of a dead process: what its destructor does, such as flushing into a new segment, never happened.
+  void bury(std::unique_ptr<DecisionLog>& log) {
+    disk.refuse_changes(std::errc::io_error);
+    log.reset();
+    disk.refuse_changes(std::nullopt);
   }
 
   FakeFileSystem disk;

@@ -25,8 +25,7 @@ TEST_F(MovedLog, a_copied_log_keeps_its_decisions_and_presumes_nothing_until_it_
   EXPECT_TRUE(log->incarnations()[1].presumable) << "this one was opened here";
 
   // Opening it once more in its new place does not make it less of a copy.
-  disk.crash();
-  log.reset();
+  power_cut(log);
   log = open();
   EXPECT_TRUE(log->moved());
   EXPECT_FALSE(log->incarnations()[0].presumable);
@@ -39,8 +38,7 @@ TEST_F(MovedLog, a_copied_log_keeps_its_decisions_and_presumes_nothing_until_it_
     EXPECT_TRUE(log->incarnations()[0].presumable);
     EXPECT_TRUE(log->incarnations()[0].adopted) << "the original may have swept its witnesses";
     EXPECT_FALSE(log->incarnations()[1].adopted) << "this one has no original";
-    disk.crash();
-    log.reset();
+    power_cut(log);
     log = open();
   }
 
@@ -76,8 +74,7 @@ TEST_F(MovedLog, a_rotation_keeps_what_is_known_of_a_copy) {
 TEST_F(MovedLog, an_incarnation_is_on_disk_before_it_is_told) {
   auto log = open();
   const Incarnation incarnation = log->begin_incarnation();
-  disk.crash();
-  log.reset();
+  power_cut(log);
   ASSERT_EQ(open()->incarnations().size(), 1u);
   EXPECT_EQ(open()->incarnations()[0].incarnation, incarnation);
 }

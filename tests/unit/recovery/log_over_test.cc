@@ -105,8 +105,7 @@ TEST_F(Over, what_a_person_gave_up_is_remembered_and_never_as_recovered) {
   log_->finish(id(2));
   log_->flush();
   for (int opened = 0; opened < 3; ++opened) {
-    disk.crash();
-    log_.reset();
+    power_cut(log_);
     log_ = open();
     EXPECT_TRUE(log_->unfinished().empty());
     EXPECT_TRUE(log_->forgotten(id(1)));

@@ -26,8 +26,7 @@ TEST_F(LogSize, stays_bounded_over_a_million_decisions_with_one_that_is_never_fi
   }
   // One segment, and the next one made in time.
   EXPECT_LE(most, 2 * options.segment_bytes);
-  disk.crash();
-  log.reset();
+  power_cut(log);
   log = open();
   EXPECT_EQ(log->find(stuck.id), stuck);
   EXPECT_LE(log->unfinished().size(), 2u);
@@ -42,8 +41,7 @@ TEST_F(LogSize, a_large_checkpoint_makes_a_larger_segment_and_a_small_one_a_smal
     ASSERT_EQ(log->force(decision_of(*log, incarnation, i)), Forced::durable);
   }
   EXPECT_GT(log->counters().bytes, 200u << 10);
-  disk.crash();
-  log.reset();
+  power_cut(log);
   log = open();
   EXPECT_EQ(log->unfinished().size(), many);
   for (std::uint64_t i = 1; i <= many; ++i) log->finish(decision_of(*log, incarnation, i).id);
@@ -54,8 +52,10 @@ TEST_F(LogSize, a_large_checkpoint_makes_a_larger_segment_and_a_small_one_a_smal
   EXPECT_LT(log->counters().bytes, 128u << 10);
 }
 
-TEST_F(LogSize, every_rotation_uses_the_segment_made_in_time_and_costs_what_the_last_one_cost) {
-  options.segment_bytes = 40 << 10;
+class EveryRotation : public LogFixture, public ::testing::WithParamInterface<std::size_t> {};
+
+TEST_P(EveryRotation, uses_the_segment_made_in_time_and_costs_what_the_last_one_cost) {
+  options.segment_bytes = GetParam();
   auto log = open();
   const Incarnation incarnation = log->begin_incarnation();
   struct Cost {
@@ -87,6 +87,9 @@ TEST_F(LogSize, every_rotation_uses_the_segment_made_in_time_and_costs_what_the_
     EXPECT_EQ(costs[i].calls, costs[2].calls) << "rotation " << i << ": what is superseded is removed once";
   }
 }
+
+// As large as they are told to be, and as small as they can be.
+INSTANTIATE_TEST_SUITE_P(Of, EveryRotation, ::testing::Values(40U << 10, 0U));
 
 TEST_F(LogSize, saying_again_what_is_known_writes_nothing) {
   auto log = open();
