@@ -32,7 +32,7 @@ bool left_to_recovery(const Evidence& evidence) {
 
 bool rollback_unconfirmed(const Evidence& evidence) {
   return evidence.incarnation == IncarnationIs::live && evidence.engine == EngineSays::rollback_unconfirmed &&
-         // Never otherwise: the engine decides nothing that it rolls back.
+         // Never: decided, for the engine decides nothing that it rolls back.
          evidence.log == LogSays::nothing;
 }
 
@@ -80,7 +80,7 @@ void RecoveryPass::ask_witness(Site& site, Branch& branch) {
   Evidence& evidence = report.evidence;
   const bool unconfirmed = rollback_unconfirmed(evidence);
   if (evidence.identity != IdentityIs::same || !left_to_recovery(evidence)) return;
-  // Never both: what no database lists is here because it was decided, or because the engine wants it confirmed.
+  // Never: neither; what no database lists is here because it was decided, or because the engine wants it confirmed.
   if (evidence.log != LogSays::decided && !unconfirmed) return;
   if (unconfirmed && !failure_of(site)) {
     // Rule 6. The proof comes first and the listing after it: a prepare that landed between an older listing and the
