@@ -127,8 +127,7 @@ void State::apply(Record record) {
   } else if (auto* resource = std::get_if<LoggedResource>(&record)) {
     const std::string name = resource->name;
     resources_.insert_or_assign(name, std::move(*resource));
-    // Never anything else: it is the last kind of record.
-  } else if (auto* note = std::get_if<PersonNote>(&record)) {
+  } else if (auto* note = std::get_if<PersonNote>(&record)) {  // Never: anything else; it is the last kind
     if (notes_.size() == max_notes) notes_.erase(notes_.begin());
     notes_.push_back(std::move(*note));
   }

@@ -124,8 +124,7 @@ void RecoveryPass::read_engines_then_logs() {
       ask_engine(each->first);
       const auto state = live_.find(each->first);
       const bool over = late && state != live_.end() && state->second.says == EngineSays::over;
-      // Never still there: the engine calls over what has left its log. Were it there, it would be settled as any
-      // other.
+      // Never: still there; the engine calls over what has left its log. Were it there, it would be settled as any.
       each = over && !log.hand->log->find(each->first) ? log.unfinished.erase(each) : std::next(each);
     }
   }
@@ -305,7 +304,7 @@ void RecoveryPass::fill_log(Branch& branch) {
   if (log.hand->live_incarnation == id.incarnation) {
     evidence.incarnation = IncarnationIs::live;
     const auto state = live_.find(id);
-    // Never missing: the engine was asked for every live transaction that is listed or decided.
+    // Never: missing; the engine was asked for every live transaction that is listed or decided.
     evidence.engine = state == live_.end() ? EngineSays::active : state->second.says;
     if (planted(Defect::live_rolled_back)) evidence.incarnation = IncarnationIs::gone;
   } else if (incarnation == log.incarnations.end()) {

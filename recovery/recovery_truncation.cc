@@ -44,7 +44,7 @@ void RecoveryPass::finish_decisions() {
     const bool durable = log.hand->log->flush();
     for (const TransactionId& id : over) {
       const bool live = log.hand->live_incarnation == id.incarnation;
-      // Never without an engine: without one to ask, what is live counts as active, and is not done.
+      // Never: no engine; without one to ask, what is live counts as active, and is not done.
       if (live && log.hand->live != nullptr) log.hand->live->finished(id);
       recoverer_.settled_.erase(id);
       finished_.push_back(id);
@@ -54,7 +54,7 @@ void RecoveryPass::finish_decisions() {
     // Of a copied log the original may hold the same decisions, and still need the witnesses.
     if (!durable || log.hand->log->moved()) continue;
     for (auto& [site, xids] : witnesses) {
-      // Never null: only a site gives the evidence that a branch is done.
+      // Never: null; only a site gives the evidence that a branch is done.
       if (site != nullptr && !site->failure) static_cast<void>(site->manager().forget(xids));
     }
   }
