@@ -129,7 +129,7 @@ Config parse_config(const std::string& text, const std::string& origin, const st
                 "correct the line; the format is TOML");
   }
   const Reader reader(root, "", origin);
-  reader.only({"node", "log", "recovery_interval_ms", "threads", "resources"});
+  reader.only({"node", "log", "recovery_interval_ms", "threads", "ack_at", "behind", "resources"});
   Config config;
   config.node = reader.text("node");
   if (!is_resource_name(config.node)) {
@@ -143,6 +143,15 @@ Config parse_config(const std::string& text, const std::string& origin, const st
   config.recovery_interval =
       std::chrono::milliseconds(reader.number("recovery_interval_ms", 1000, 10, std::uint64_t{86400000}));
   config.threads = reader.number("threads", config.threads, 1, 4096);
+  if (const toml::node* ack_at = reader.find("ack_at")) {
+    const auto word = ack_at->value_exact<std::string>();
+    if (word == "decided") {
+      config.ack_at = AckAt::decided;
+    } else if (word != "finished") {
+      reader.wrong_type(*ack_at, "ack_at", "\"finished\" or \"decided\"");
+    }
+  }
+  config.behind = reader.number("behind", config.behind, 0, 1'000'000);
   const toml::node* resources = reader.find("resources");
   if (resources == nullptr) return config;
   if (!resources->is_table()) reader.wrong_type(*resources, "resources", "a table of resources by name");

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "assent/tm/outcome.h"
 #include "assent/xa/resource_url.h"
 
 namespace assent {
@@ -15,6 +16,8 @@ namespace assent {
 ///     log = "/var/lib/shop/assent"     # directory of the decision log; relative to the file
 ///     recovery_interval_ms = 1000      # how often recovery looks (default 1000)
 ///     threads = 16                     # for the verbs of all branches but a transaction's first (default 16)
+///     ack_at = "finished"              # or "decided": commit() answers at the durable decision (AckAt)
+///     behind = 1000                    # most transactions whose phase two goes on behind their callers (default 1000)
 ///
 ///     [resources.ledger]
 ///     url = "postgresql://app@db1/ledger?password_env=LEDGER_PASSWORD"
@@ -26,6 +29,8 @@ struct Config {
   std::string log_directory;
   std::chrono::milliseconds recovery_interval{1000};
   std::size_t threads = 16;
+  AckAt ack_at = AckAt::finished;
+  std::size_t behind = 1000;                ///< one more finishes before its commit() answers
   std::size_t log_segment_bytes = 4 << 20;  ///< of one file of the log; two of them at most, in the ordinary run
   std::vector<ResourceSpec> resources;
 };

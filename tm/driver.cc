@@ -29,17 +29,17 @@ BranchIndex branch_of(const Effect& effect) {
 
 }  // namespace
 
-Driver::Driver(Engine& engine, TransactionState& state)
+Driver::Driver(Engine& engine, std::shared_ptr<TransactionState> state)
     : engine_(engine),
-      state_(state),
-      machine_(read_only_flags(state)),
-      evidence_(state.branches.size()),
-      ended_(state.branches.size()) {}
+      state_(std::move(state)),
+      machine_(read_only_flags(*state_)),
+      evidence_(state_->branches.size()),
+      ended_(state_->branches.size()) {}
 
-void Driver::run(bool commit) {
-  if (!commit || state_.rollback_only) {
+bool Driver::run(bool commit, bool may_stop) {
+  if (!commit || state_->rollback_only) {
     execute(machine_.step(
-        RollbackRequested{state_.rollback_only ? state_.rollback_reason : "the application rolled back"}));
+        RollbackRequested{state_->rollback_only ? state_->rollback_reason : "the application rolled back"}));
   } else if (deadline_passed()) {
     execute(machine_.step(DeadlinePassed{}));
   } else {
@@ -49,12 +49,27 @@ void Driver::run(bool commit) {
     const Event event = next();
     // Not while the decision is forced, nor after: then the deadline has ended.
     if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
-    execute(machine_.step(event));
+    Effects effects = machine_.step(event);
+    if (may_stop && decided_) {
+      phase_two_ = std::move(effects);
+      return false;
+    }
+    execute(effects);
   }
+  return true;
+}
+
+void Driver::finish_behind() {
+  behind_ = true;
+  stepping_ = true;
+  engine_.finisher().post([self = shared_from_this()] {
+    self->execute(self->phase_two_);
+    self->go_on();
+  });
 }
 
 bool Driver::deadline_passed() const {
-  return state_.deadline.has_value() && steady_now() >= *state_.deadline;
+  return state_->deadline.has_value() && steady_now() >= *state_->deadline;
 }
 
 void Driver::execute(const Effects& effects) {
@@ -81,7 +96,7 @@ void Driver::execute(const Effects& effects) {
         }
         // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
         auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
-        pool.post([this, effect] { post(perform(effect)); });
+        pool.post([self = shared_from_this(), effect] { self->post(self->perform(effect)); });
     }
   }
   for (const Effect* each : at_once) post(perform(*each));
@@ -91,7 +106,7 @@ void Driver::execute(const Effects& effects) {
 
 Driver::Manner Driver::manner_of(const Effect& effect) const {
   if (std::holds_alternative<Force>(effect)) return Manner::blocking;
-  const Capabilities& can = *state_.branches[branch_of(effect)].resource->admitted;
+  const Capabilities& can = *state_->branches[branch_of(effect)].resource->admitted;
   if (can.answers_at_once) return Manner::at_once;
   const bool can_wait = std::holds_alternative<Prepare>(effect) || std::holds_alternative<Commit>(effect);
   return can.sends_ahead && can_wait ? Manner::ahead : Manner::blocking;
@@ -106,11 +121,11 @@ void Driver::begin(const Effect& effect) {
   tell(effect, false);
   if (std::holds_alternative<Prepare>(effect)) {
     const BranchIndex index = branch_of(effect);
-    Branch& branch = *state_.branches[index].branch;
+    Branch& branch = *state_->branches[index].branch;
     ended_[index] = branch.end();
     if (ended_[index].is_ok()) branch.send_ahead(Branch::Verb::prepare);
   } else if (std::holds_alternative<Commit>(effect)) {
-    state_.branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
+    state_->branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
   }
 }
 
@@ -123,7 +138,7 @@ Event Driver::finish(const Effect& effect) {
 Event Driver::answer_to(const Effect& effect) {
   if (std::holds_alternative<Force>(effect)) return LogForced{force()};
   const BranchIndex index = branch_of(effect);
-  Enlisted& enlisted = state_.branches[index];
+  Enlisted& enlisted = state_->branches[index];
   if (std::holds_alternative<Prepare>(effect)) {
     if (!ended_[index].is_ok()) return Voted{index, ended_[index]};
     Reply reply = enlisted.branch->prepare();
@@ -147,23 +162,23 @@ void Driver::tell(const Effect& effect, bool done) {
   static constexpr std::string_view verbs[] = {"prepare", "commit one phase", "force", "commit", "rollback", "settle"};
   const std::string_view resource = std::holds_alternative<Force>(effect)
                                         ? std::string_view()
-                                        : state_.branches[branch_of(effect)].resource->manager->name();
-  engine_.observer().step({state_.id, verbs[effect.index()], resource, done});
+                                        : state_->branches[branch_of(effect)].resource->manager->name();
+  engine_.observer().step({state_->id, verbs[effect.index()], resource, done});
 }
 
 ForceResult Driver::force() {
   Decision decision;
-  decision.id = state_.id;
-  decision.label = state_.label;
+  decision.id = state_->id;
+  decision.label = state_->label;
   decision.decided_at_ms = unix_now_ms();
-  for (BranchIndex i = 0; i < state_.branches.size(); ++i) {
+  for (BranchIndex i = 0; i < state_->branches.size(); ++i) {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
-    decision.branches.push_back({state_.branches[i].resource->manager->name(), evidence_[i]});
+    decision.branches.push_back({state_->branches[i].resource->manager->name(), evidence_[i]});
   }
   switch (engine_.log().force(decision)) {
     case Forced::durable:
       decided_ = true;
-      engine_.observer().decided(state_.id);
+      engine_.observer().decided(state_->id);
       return ForceResult::durable;
     case Forced::refused:
       engine_.observer().log_stalled(engine_.log().poisoned().value_or("the log refused a decision"));
@@ -185,10 +200,33 @@ Event Driver::next() {
 }
 
 void Driver::post(Event event) {
-  // Notified under the lock: after the last event the caller may destroy this object.
-  const std::lock_guard lock(mutex_);
-  inbox_.push_back(std::move(event));
-  arrived_.notify_one();
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.push_back(std::move(event));
+    if (!behind_) {
+      arrived_.notify_one();
+      return;
+    }
+    if (std::exchange(stepping_, true)) return;
+  }
+  go_on();
+}
+
+void Driver::go_on() noexcept {
+  while (!over_) {
+    std::optional<Event> event;
+    {
+      const std::lock_guard lock(mutex_);
+      if (inbox_.empty()) {
+        stepping_ = false;
+        return;
+      }
+      event = std::move(inbox_.front());
+      inbox_.pop_front();
+    }
+    execute(machine_.step(*event));
+  }
+  engine_.finished_behind(*this);
 }
 
 }  // namespace assent::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,13 +16,20 @@ namespace assent::detail {
 /// as few hand-overs between threads as it can: what can be sent ahead is sent first and its answer taken last; of the
 /// verbs that block, the first is the caller's own and the others go to the executor; what answers at once needs
 /// neither.
-class Driver {
+///
+/// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() by whichever
+/// thread brings an event while none does, so that no thread waits.
+class Driver : public std::enable_shared_from_this<Driver> {
  public:
-  Driver(Engine& engine, TransactionState& state);
+  Driver(Engine& engine, std::shared_ptr<TransactionState> state);
 
-  /// From commit or rollback to the end. The caller's thread blocks until no verb is under way.
-  void run(bool commit);
+  /// From commit or rollback to the end, when no verb is under way any more; the caller's thread blocks. False when it
+  /// stopped at the durable decision, which it does only where it may: then nothing of phase two has begun.
+  bool run(bool commit, bool may_stop);
+  /// Goes on from there on the engine's finisher, and tells it at the end: Engine::finished_behind().
+  void finish_behind();
 
+  TransactionState& state() { return *state_; }
   const two_phase::TwoPhaseCommit& machine() const { return machine_; }
   bool decided() const { return decided_; }
   /// Branch::evidence() of every branch, in their order; complete once the votes are in.
@@ -39,19 +47,23 @@ class Driver {
   void tell(const two_phase::Effect& effect, bool done);
   two_phase::Event next();
   void post(two_phase::Event event);
+  void go_on() noexcept;
   two_phase::ForceResult force();
   bool deadline_passed() const;
 
   Engine& engine_;
-  TransactionState& state_;
+  const std::shared_ptr<TransactionState> state_;
   two_phase::TwoPhaseCommit machine_;
   std::vector<std::string> evidence_;
   std::vector<Reply> ended_;  ///< what end() answered
   bool decided_ = false;
   bool over_ = false;
-  Mutex mutex_;
+  two_phase::Effects phase_two_;  ///< when run() stopped
+  Mutex mutex_;                   ///< of what follows
   Condition arrived_;
   std::deque<two_phase::Event> inbox_;
+  bool behind_ = false;
+  bool stepping_ = false;  ///< a thread is in go_on()
 };
 
 }  // namespace assent::detail

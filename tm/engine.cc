@@ -42,6 +42,17 @@ Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommi
           std::move(branches)};
 }
 
+/// At the durable decision: what is prepared will be committed.
+Outcome acknowledgement(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
+  std::vector<BranchOutcome> branches;
+  for (std::size_t i = 0; i < state.branches.size(); ++i) {
+    const two_phase::BranchInfo& info = machine.branches()[i];
+    const auto shown = info.state == two_phase::BranchState::committing ? two_phase::BranchState::pending : info.state;
+    branches.push_back({state.branches[i].resource->manager->name(), std::string(to_string(shown)), info.last});
+  }
+  return {OutcomeKind::committed, state.id, "", {}, std::move(branches)};
+}
+
 /// What the log remembers of a decided transaction that is over.
 std::optional<Outcome> remembered_end(const TransactionId& id, const DecisionLog& log) {
   if (log.recovered(id)) return Outcome(OutcomeKind::committed, id, "", {}, {});
@@ -66,6 +77,8 @@ std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapt
 
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
     : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
+      ack_at_(config.ack_at),
+      behind_at_most_(config.behind),
       recovery_interval_(config.recovery_interval) {
   std::vector<RecoverableResource> recoverable;
   for (const ResourceSpec& spec : config.resources) {
@@ -97,8 +110,9 @@ Engine::~Engine() {
   }
   recovery_wake_.notify_all();
   recovery_thread_.join();
-  executor_->join();
+  // What goes on behind ends first: it posts to the executor.
   finisher_->join();
+  executor_->join();
   sweeper_->sweep(true);
   slot_->log().flush();
 }
@@ -109,20 +123,20 @@ void Engine::refuse_in_child() const {
               "open a transaction manager of its own in the child: a node directory has room for several processes");
 }
 
-std::unique_ptr<TransactionState> Engine::begin(std::optional<std::chrono::milliseconds> deadline,
-                                                const std::string& label) {
+std::shared_ptr<TransactionState> Engine::begin(const TransactionOptions& options) {
   refuse_in_child();
-  if (label.size() > Decision::max_label) {
-    throw Error(ErrorCode::misuse, "a label has at most 256 bytes, this one has " + std::to_string(label.size()),
-                "shorten it");
+  if (options.label.size() > Decision::max_label) {
+    throw Error(ErrorCode::misuse,
+                "a label has at most 256 bytes, this one has " + std::to_string(options.label.size()), "shorten it");
   }
   if (const auto why = slot_->log().poisoned()) {
     throw Error(ErrorCode::log_failed, "the log takes no more decisions: " + *why,
                 "mend the disk, then open the transaction manager again; what is in doubt is settled then");
   }
-  auto state = std::make_unique<TransactionState>();
-  if (deadline) state->deadline = steady_now() + *deadline;
-  state->label = label;
+  auto state = std::make_shared<TransactionState>();
+  if (options.deadline) state->deadline = steady_now() + *options.deadline;
+  state->label = options.label;
+  state->ack_at = options.ack_at.value_or(ack_at_);
   state->id = live_->begin();
   return state;
 }
@@ -199,20 +213,50 @@ void Engine::admit(ResourceEntry& entry) {
   entry.admitted = probe->capabilities;
 }
 
-Outcome Engine::complete(TransactionState& state, bool commit) {
+Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool commit) {
   {
-    const std::lock_guard lock(state.mutex);
-    if (state.over) {
-      throw Error(ErrorCode::misuse, "transaction " + state.id.text() + " is over already", "begin another one");
+    const std::lock_guard lock(state->mutex);
+    if (state->over) {
+      throw Error(ErrorCode::misuse, "transaction " + state->id.text() + " is over already", "begin another one");
     }
-    state.over = true;
+    state->over = true;
   }
   return drive(state, commit);
 }
 
-Outcome Engine::drive(TransactionState& state, bool commit) noexcept {
-  Driver driver(*this, state);
-  driver.run(commit);
+Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept {
+  const auto driver = std::make_shared<Driver>(*this, state);
+  const bool behind = commit && may_go_behind(*state);
+  const bool over = driver->run(commit, behind);
+  if (behind && over) --behind_;
+  if (over) return conclude(*driver);
+  Outcome outcome = acknowledgement(*state, driver->machine());
+  // Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
+  live_->acknowledge(outcome);
+  // A crash from here on leaves the decision to recovery, as any crash in phase two does.
+  driver->finish_behind();
+  return outcome;
+}
+
+/// Takes a place among those that are behind, if the caller may go on at the decision and there is one.
+bool Engine::may_go_behind(const TransactionState& state) {
+  if (state.ack_at != AckAt::decided) return false;
+  // The application wants its connection back when commit() returns.
+  if (std::ranges::any_of(state.branches, &Enlisted::borrowed)) return false;
+  std::size_t now = behind_;
+  while (now < behind_at_most_) {
+    if (behind_.compare_exchange_weak(now, now + 1)) return true;
+  }
+  return false;
+}
+
+void Engine::finished_behind(Driver& driver) noexcept {
+  static_cast<void>(conclude(driver));
+  --behind_;
+}
+
+Outcome Engine::conclude(Driver& driver) {
+  TransactionState& state = driver.state();
   const two_phase::TwoPhaseCommit& machine = driver.machine();
   Outcome outcome = outcome_of(state, machine);
   Ending ending{driver.decided(), machine.is_one_phase(), {}};
@@ -368,7 +412,11 @@ void Engine::settle_one_phase() {
 
 Outcome Engine::outcome(const TransactionId& id) {
   refuse_in_child();
-  if (live_->is_active(id)) return {OutcomeKind::in_doubt, id, "it is still running in this process", {}, {}};
+  if (live_->is_active(id)) {
+    // Its caller may have gone on at the decision.
+    if (const auto known = live_->known(id)) return *known;
+    return {OutcomeKind::in_doubt, id, "it is still running in this process", {}, {}};
+  }
   settle_one_phase();
   if (const auto known = live_->known(id)) return *known;
   if (id.log == log().id()) return judge(id, log(), id.incarnation == incarnation_);
@@ -383,6 +431,12 @@ Outcome Engine::outcome(const TransactionId& id) {
   }
   throw Error(ErrorCode::misuse, "no log of this node decides transaction " + id.text(),
               "ask on the node whose log it names");
+}
+
+Outcome Engine::wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience) {
+  refuse_in_child();
+  live_->wait_until_ended(id, patience);
+  return outcome(id);
 }
 
 /// `log` is held by this process: what it says is durable.

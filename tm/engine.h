@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -18,6 +19,7 @@
 #include "assent/tm/live_table.h"
 #include "assent/tm/observer.h"
 #include "assent/tm/outcome.h"
+#include "assent/tm/transaction.h"
 #include "assent/tm/witness_sweeper.h"
 #include "assent/tm/worker_pool.h"
 #include "assent/xa/fork_guard.h"
@@ -39,6 +41,7 @@ struct ResourceEntry {
 struct Enlisted {
   ResourceEntry* resource = nullptr;
   bool read_only = false;
+  bool borrowed = false;  ///< on a connection of the application's own
   std::unique_ptr<Branch> branch;
 };
 
@@ -46,6 +49,7 @@ struct TransactionState {
   TransactionId id;
   std::string label;
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  AckAt ack_at = AckAt::finished;
   Mutex mutex;  ///< of what follows; branches' addresses stay
   std::deque<Enlisted> branches;
   bool over = false;
@@ -53,6 +57,8 @@ struct TransactionState {
   std::string rollback_reason;
   Reply rollback_cause;
 };
+
+class Driver;
 
 /// What a TransactionManager owns: log, resources, executor, and the thread that recovers in the background.
 class Engine {
@@ -65,18 +71,21 @@ class Engine {
   /// Throws Error{misuse} in a forked child.
   void refuse_in_child() const;
 
-  std::unique_ptr<TransactionState> begin(std::optional<std::chrono::milliseconds> deadline, const std::string& label);
+  std::shared_ptr<TransactionState> begin(const TransactionOptions& options);
   /// Checks once that the resource may take part. Throws Error.
   void admit(ResourceEntry& entry);
   ResourceEntry* entry(const ResourceManager& manager);
   std::shared_ptr<ResourceManager> find(std::string_view name) const;
 
-  /// Drives a transaction to its end and tells everybody who must know.
+  /// Drives a transaction to its end, or to its decision where that is enough, and tells everybody who must know.
   /// Without memory from here to the outcome the process ends (std::terminate): the next one settles by the log what an
   /// exception would leave to nobody.
-  Outcome complete(TransactionState& state, bool commit);
+  Outcome complete(const std::shared_ptr<TransactionState>& state, bool commit);
+  /// Of a driver that went on behind: its transaction is over.
+  void finished_behind(Driver& driver) noexcept;
 
   Outcome outcome(const TransactionId& id);
+  Outcome wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience);
   RecoveryReport recover_now();
 
   DecisionLog& log() { return slot_->log(); }
@@ -93,7 +102,9 @@ class Engine {
   std::unique_ptr<Slot> claim_slot();
   /// The resource that a log knows by this name, now or formerly; null when none is configured.
   ResourceEntry* logged_as(std::string_view name) const;
-  Outcome drive(TransactionState& state, bool commit) noexcept;
+  Outcome drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept;
+  Outcome conclude(Driver& driver);
+  bool may_go_behind(const TransactionState& state);
   void want_pass();
   void recovery_loop();
   RecoveryReport recovery_pass(bool ask_all_now);
@@ -118,6 +129,9 @@ class Engine {
   std::unique_ptr<Recoverer> recoverer_;
   std::unique_ptr<WorkerPool> executor_;
   std::unique_ptr<WorkerPool> finisher_;
+  const AckAt ack_at_;
+  const std::size_t behind_at_most_;
+  std::atomic<std::size_t> behind_{0};  ///< transactions whose callers went on before phase two
 
   // The recovery thread's own.
   std::vector<std::unique_ptr<Slot>> adopted_;

@@ -17,9 +17,19 @@ TransactionId LiveTable::begin() {
   return id;
 }
 
+void LiveTable::acknowledge(const Outcome& outcome) {
+  const std::lock_guard lock(mutex_);
+  remember(outcome);
+}
+
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
   const std::lock_guard lock(mutex_);
   remember(outcome);
+  file(outcome, ending);
+  ended_.notify_all();
+}
+
+void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   const auto found = entries_.find(outcome.id().sequence);
   if (found == entries_.end()) return;
   Entry& entry = found->second;
@@ -74,6 +84,20 @@ std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
 
 bool LiveTable::is_active(const TransactionId& id) const {
   const std::lock_guard lock(mutex_);
+  return active(id);
+}
+
+void LiveTable::wait_until_ended(const TransactionId& id, std::optional<std::chrono::milliseconds> patience) {
+  std::unique_lock lock(mutex_);
+  const auto ended = [&] { return !active(id); };
+  if (patience) {
+    static_cast<void>(ended_.wait_for(lock, *patience, ended));
+  } else {
+    ended_.wait(lock, ended);
+  }
+}
+
+bool LiveTable::active(const TransactionId& id) const {
   const auto found = entries_.find(id.sequence);
   return id.incarnation == incarnation_ && found != entries_.end() && found->second.says == EngineSays::active;
 }
@@ -143,7 +167,7 @@ void LiveTable::over(const TransactionId& id) {
 }
 
 void LiveTable::remember(const Outcome& outcome) {
-  if (outcomes_.emplace(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
+  if (outcomes_.insert_or_assign(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
   if (order_.size() > remembered) {
     outcomes_.erase(order_.front());
     order_.pop_front();

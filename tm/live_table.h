@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -32,6 +33,8 @@ class LiveTable : public LiveTransactions {
 
   /// A new transaction, in the table from now on.
   TransactionId begin();
+  /// Its caller goes on at the decision: what it was told is what others are told. The transaction stays active.
+  void acknowledge(const Outcome& outcome);
   /// Files the transaction under what is left to do for it; when that is nothing, tells the log.
   void complete(const Outcome& outcome, const Ending& ending);
   /// A one-phase commit in doubt that has been settled.
@@ -40,6 +43,8 @@ class LiveTable : public LiveTransactions {
   /// The last that is known of it: nothing for one that was never here, or too long ago.
   std::optional<Outcome> known(const TransactionId& id) const;
   bool is_active(const TransactionId& id) const;
+  /// Blocks while it is active, `patience` at most.
+  void wait_until_ended(const TransactionId& id, std::optional<std::chrono::milliseconds> patience);
   /// One-phase commits in doubt, with their only resource.
   std::vector<std::pair<TransactionId, std::string>> one_phase_in_doubt() const;
 
@@ -58,6 +63,8 @@ class LiveTable : public LiveTransactions {
   static constexpr std::size_t remembered = 10000;
 
   /// mutex_ is held.
+  bool active(const TransactionId& id) const;
+  void file(const Outcome& outcome, const Ending& ending);
   void over(const TransactionId& id);
   void remember(const Outcome& outcome);
 
@@ -65,6 +72,7 @@ class LiveTable : public LiveTransactions {
   const Incarnation incarnation_;
   Observer& observer_;
   mutable Mutex mutex_;
+  Condition ended_;
   std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
   std::uint64_t next_ = 1;
   std::map<std::uint64_t, Outcome> outcomes_;

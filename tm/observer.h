@@ -16,8 +16,9 @@ struct Step {
   bool executed = false;
 };
 
-/// Told what happens, for logs and metrics. Called from the committing thread or the recovery thread, several at once:
-/// must be thread-safe, quick, and must not throw. Lives as long as the TransactionManager.
+/// Told what happens, for logs and metrics. Called from the committing thread, the recovery thread, or one that
+/// finishes a transaction behind its caller (AckAt::decided), several at once: must be thread-safe, quick, and must not
+/// throw. Lives as long as the TransactionManager.
 class Observer {
  public:
   virtual ~Observer() = default;

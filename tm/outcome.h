@@ -10,8 +10,16 @@
 
 namespace assent {
 
+/// When commit() answers its caller.
+enum class AckAt {
+  finished,  ///< when phase two has been tried everywhere
+  decided,  ///< when the decision is durable: phase two goes on behind. What the transaction wrote may not be seen yet,
+            ///< and its locks not be free, in any database. The rest, such as rollback, one-phase commit, and branches
+            ///< on a connection of the application's own, answers as `finished` does.
+};
+
 enum class OutcomeKind {
-  committed,    ///< every branch is committed, or will be: branches that are `pending` are finished by recovery
+  committed,  ///< every branch is committed, or will be: branches that are `pending` are finished behind or by recovery
   rolled_back,  ///< nothing happened; safe to try again
   in_doubt,     ///< not yet known; never try again; ask TransactionManager::outcome(id) later
   heuristic,    ///< a resource broke ranks; a person must look: `assent explain <id>`

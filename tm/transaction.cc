@@ -18,7 +18,7 @@ ErrorCode error_code(const Reply& reply) {
 
 }  // namespace
 
-Transaction::Transaction(std::shared_ptr<detail::Engine> engine, std::unique_ptr<detail::TransactionState> state)
+Transaction::Transaction(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::TransactionState> state)
     : engine_(std::move(engine)), state_(std::move(state)) {}
 
 Transaction::Transaction(Transaction&&) noexcept = default;
@@ -37,11 +37,11 @@ Transaction::~Transaction() {
   try {
     engine_->refuse_in_child();
   } catch (const Error&) {
-    // The branches are the parent's: neither rolled back nor closed here.
-    static_cast<void>(state_.release());
+    // The branches are the parent's: neither rolled back nor closed here, but leaked.
+    static_cast<void>(new std::shared_ptr<detail::TransactionState>(std::move(state_)));
     return;
   }
-  if (!state_->over) static_cast<void>(engine_->complete(*state_, false));
+  if (!state_->over) static_cast<void>(engine_->complete(state_, false));
 }
 
 const TransactionId& Transaction::id() const {
@@ -65,12 +65,12 @@ void Transaction::work_failed(const std::exception* failure, Code code) {
 
 Branch& Transaction::enlist(const std::shared_ptr<ResourceManager>& manager,
                             const std::optional<BranchOptions>& options) {
-  return enlist_with(manager, options.value_or(BranchOptions{}),
+  return enlist_with(manager, options.value_or(BranchOptions{}), false,
                      [&](const Xid& xid, const StartOptions& start) { return manager->start(xid, start); });
 }
 
 Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options,
-                                 const Starter& starter) {
+                                 bool borrowed, const Starter& starter) {
   engine_->refuse_in_child();
   const auto throw_and_doom = [&](ErrorCode code, const std::string& what, const std::string& hint) {
     set_rollback_only(what);
@@ -132,18 +132,18 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
   }
   engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
-  state_->branches.push_back({entry, options.read_only, std::move(started).value()});
+  state_->branches.push_back({entry, options.read_only, borrowed, std::move(started).value()});
   return *state_->branches.back().branch;
 }
 
 Outcome Transaction::commit() {
   engine_->refuse_in_child();
-  return engine_->complete(*state_, true);
+  return engine_->complete(state_, true);
 }
 
 Outcome Transaction::rollback() {
   engine_->refuse_in_child();
-  return engine_->complete(*state_, false);
+  return engine_->complete(state_, false);
 }
 
 }  // namespace assent

@@ -23,8 +23,9 @@ struct TransactionState;
 struct TransactionOptions {
   /// From begin() to the decision; travels into the databases' statement and lock timeouts. Prepare and phase two are
   /// never cut off by it.
-  std::optional<std::chrono::milliseconds> deadline;
-  std::string label;  ///< for every listing; at most 256 bytes
+  std::optional<std::chrono::milliseconds> deadline = {};
+  std::string label;                 ///< for every listing; at most 256 bytes
+  std::optional<AckAt> ack_at = {};  ///< the configuration's, when not said
 };
 
 struct BranchOptions {
@@ -66,7 +67,7 @@ class Transaction {
   template <class Adapter>
   void adopt(const Resource<Adapter>& resource, typename Adapter::Connection& connection,
              const BranchOptions& options = {}) {
-    enlist_with(resource.manager_, options, [&](const Xid& xid, const StartOptions& start) {
+    enlist_with(resource.manager_, options, true, [&](const Xid& xid, const StartOptions& start) {
       return Adapter::adopt(*resource.manager_, connection, xid, start);
     });
   }
@@ -84,10 +85,10 @@ class Transaction {
   friend class TransactionManager;
   using Starter = std::function<Result<std::unique_ptr<Branch>>(const Xid&, const StartOptions&)>;
 
-  Transaction(std::shared_ptr<detail::Engine> engine, std::unique_ptr<detail::TransactionState> state);
+  Transaction(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::TransactionState> state);
 
   Branch& enlist(const std::shared_ptr<ResourceManager>& manager, const std::optional<BranchOptions>& options);
-  Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options,
+  Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options, bool borrowed,
                       const Starter& starter);
   void work_failed(const std::exception* failure, Code code);
 
@@ -108,7 +109,7 @@ class Transaction {
   }
 
   std::shared_ptr<detail::Engine> engine_;
-  std::unique_ptr<detail::TransactionState> state_;
+  std::shared_ptr<detail::TransactionState> state_;
 };
 
 }  // namespace assent

@@ -24,7 +24,7 @@ TransactionManager TransactionManager::open(const Config& config, const Registry
 }
 
 Transaction TransactionManager::begin(const TransactionOptions& options) {
-  return Transaction(engine_, engine_->begin(options.deadline, options.label));
+  return Transaction(engine_, engine_->begin(options));
 }
 
 Outcome TransactionManager::run_attempts(const RunOptions& options, const std::function<void(Transaction&)>& work) {
@@ -37,7 +37,7 @@ Outcome TransactionManager::run_attempts(const RunOptions& options, const std::f
       if (*left < std::chrono::milliseconds(0)) left = std::chrono::milliseconds(0);
     }
     const bool last = attempt >= options.attempts || (left && attempt > 1 && left->count() == 0);
-    Transaction transaction = begin({.deadline = left, .label = options.label});
+    Transaction transaction = begin({.deadline = left, .label = options.label, .ack_at = options.ack_at});
     try {
       work(transaction);
     } catch (...) {
@@ -52,6 +52,10 @@ Outcome TransactionManager::run_attempts(const RunOptions& options, const std::f
 
 Outcome TransactionManager::outcome(const TransactionId& id) {
   return engine_->outcome(id);
+}
+
+Outcome TransactionManager::wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience) {
+  return engine_->wait(id, patience);
 }
 
 RecoveryReport TransactionManager::recover_now() {

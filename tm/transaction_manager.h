@@ -22,14 +22,15 @@
 namespace assent {
 
 struct RunOptions {
-  std::optional<std::chrono::milliseconds> deadline;  ///< for all attempts together
-  std::string label;
-  unsigned attempts = 3;  ///< tried again only when rolled back by a deadlock or a serialization failure
+  std::optional<std::chrono::milliseconds> deadline = {};  ///< for all attempts together
+  std::string label = {};
+  unsigned attempts = 3;             ///< tried again only when rolled back by a deadlock or a serialization failure
+  std::optional<AckAt> ack_at = {};  ///< the configuration's, when not said
 };
 
 /// The public door: opens the node's log, finishes in the background what an earlier crash left, and begins
-/// transactions. Movable, thread-safe. Destruction waits for running recovery work; transactions that are still open
-/// keep what they need alive.
+/// transactions. Movable, thread-safe. Destruction waits for running recovery work and for what goes on behind callers
+/// (AckAt::decided); transactions that are still open keep what they need alive.
 ///
 /// In a forked child it refuses every call (Error{misuse}) and leaves the parent's log and sessions alone.
 class TransactionManager {
@@ -70,6 +71,10 @@ class TransactionManager {
   /// What became of a transaction of this node, asked at any time, from any process of the node. Blocks on the
   /// databases when only they know.
   Outcome outcome(const TransactionId& id);
+
+  /// The same, when no verb of it is under way in this process any more, or `patience` has passed: after a commit()
+  /// that answered at the decision, what phase two came to.
+  Outcome wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
   /// Blocks until one whole pass of recovery has run that began after this call; says what it found.
   RecoveryReport recover_now();

@@ -30,6 +30,11 @@ bool must_commit(const std::string& shape, const Point& point) {
   return point.verb == "commit";
 }
 
+/// The answer to the transfer before, and then to the one that is hit.
+bool says_committed(const std::string& line) {
+  return line.starts_with("outcome committed");
+}
+
 class ProcessCrash : public ::testing::TestWithParam<Server> {
  protected:
   void SetUp() override {
@@ -67,6 +72,8 @@ class ProcessCrash : public ::testing::TestWithParam<Server> {
       for (std::size_t i = 0; i < workers.size(); ++i) {
         workers[i]->wait();
         ASSERT_TRUE(workers[i]->was_killed()) << points[from + i].text();
+        const bool acknowledged = std::ranges::count_if(workers[i]->heard(), says_committed) == 2;
+        EXPECT_TRUE(!acknowledged || must_commit(shape, points[from + i])) << points[from + i].text();
       }
       recovery(hit);
       for (std::size_t i = 0; i < hit.size(); ++i) {
@@ -115,6 +122,10 @@ const std::vector<std::string> rollback = {"rollback ledger", "rollback shop", "
 
 TEST_P(ProcessCrash, a_commit_killed_at_any_effect_is_finished_by_the_next_open) {
   die_everywhere("all", two_phase, open_again);
+}
+
+TEST_P(ProcessCrash, a_commit_acknowledged_at_the_decision_and_killed_at_any_effect_is_finished_by_the_next_open) {
+  die_everywhere("behind", two_phase, open_again);
 }
 
 TEST_P(ProcessCrash, a_commit_killed_at_any_effect_is_finished_by_assent_resolve) {

@@ -28,7 +28,7 @@ std::ostream& operator<<(std::ostream& out, const Balances& balances) {
 }
 
 Balances effect_of(const std::string& shape, int amount) {
-  if (shape == "all") return {-2L * amount, amount, amount};
+  if (shape == "all" || shape == "behind") return {-2L * amount, amount, amount};
   if (shape == "pair") return {-1L * amount, amount, 0};
   if (shape == "ledger") return {amount, 0, 0};
   if (shape == "shop") return {0, amount, 0};

@@ -64,7 +64,9 @@ std::string quoted(const std::string& text) {
 std::string text_of(const Config& config) {
   std::string out = "node = " + quoted(config.node) + "\nlog = " + quoted(config.log_directory) +
                     "\nrecovery_interval_ms = " + std::to_string(config.recovery_interval.count()) +
-                    "\nthreads = " + std::to_string(config.threads) + '\n';
+                    "\nthreads = " + std::to_string(config.threads) +
+                    "\nack_at = " + (config.ack_at == AckAt::decided ? "'decided'" : "'finished'") +
+                    "\nbehind = " + std::to_string(config.behind) + '\n';
   for (const ResourceSpec& spec : config.resources) {
     out += "[resources." + quoted(spec.name) + "]\nurl = " + quoted(assent::fuzz::text_of(spec.url)) +
            "\npool = " + std::to_string(spec.pool_size) + "\npool_wait_ms = " + std::to_string(spec.pool_wait_ms) +
@@ -77,7 +79,8 @@ std::string text_of(const Config& config) {
 
 void check_same(const Config& a, const Config& b) {
   require(a.node == b.node && a.log_directory == b.log_directory && a.recovery_interval == b.recovery_interval &&
-              a.threads == b.threads && a.resources.size() == b.resources.size(),
+              a.threads == b.threads && a.ack_at == b.ack_at && a.behind == b.behind &&
+              a.resources.size() == b.resources.size(),
           "what is written is read the same");
   for (std::size_t i = 0; i < a.resources.size(); ++i) {
     const ResourceSpec& one = a.resources[i];

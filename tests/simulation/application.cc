@@ -61,6 +61,10 @@ void World::app_main(App& app, int clients) {
     config.log_directory = "log";
     config.recovery_interval = std::chrono::milliseconds(plan_ != nullptr ? 200 : 300 + dice_.below(1500));
     config.threads = 2 + dice_.below(3);
+    if (plan_ == nullptr && dice_.happens(500)) {
+      config.ack_at = AckAt::decided;
+      config.behind = dice_.below(4);
+    }
     config.log_segment_bytes = std::size_t{32} << 10;
     for (const auto& [name, database] : node.databases) {
       ResourceSpec spec;
@@ -187,8 +191,9 @@ void World::client(App& app, Manager& tm, Handles& handles) {
       const TransactionId id = begun_[dice_.below(begun_.size())];
       if (ledger_.find(id)->node != app.node) continue;
       try {
-        const Outcome outcome = tm.outcome(id);
-        tell(id, outcome.kind());
+        const bool own = !ids.empty() && dice_.happens(500);
+        const Outcome outcome = own ? tm.wait(ids.back(), 300ms) : tm.outcome(id);
+        tell(outcome.id(), outcome.kind());
       } catch (const Error&) {
         continue;  // its log is not of this node any more
       }

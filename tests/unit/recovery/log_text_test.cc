@@ -122,6 +122,7 @@ TEST(LogText, counts_whole_records_up_to_a_limit) {
   EXPECT_EQ(log::whole_records(bytes, one), one);
   EXPECT_EQ(log::whole_records(bytes, 2 * one - 1), one);
   EXPECT_EQ(log::whole_records(bytes, 1000), 2 * one);
+  EXPECT_EQ(log::whole_records(std::string_view(bytes).substr(0, one), 1000), one) << "what follows is not its own";
 }
 
 }  // namespace

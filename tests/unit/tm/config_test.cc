@@ -28,6 +28,8 @@ TEST(Config, has_all_that_the_file_says) {
   const Config config = parse(head + R"(
 recovery_interval_ms = 250
 threads = 4
+ack_at = "decided"
+behind = 7
 [resources.ledger]
 url = "postgresql://u:p@h:5433/bank"
 formerly = ["bank", "old-bank"]
@@ -40,6 +42,8 @@ url = "sqlite:///notes.db"
   EXPECT_EQ(config.log_directory, "/etc/shop/state");
   EXPECT_EQ(config.recovery_interval.count(), 250);
   EXPECT_EQ(config.threads, 4U);
+  EXPECT_EQ(config.ack_at, AckAt::decided);
+  EXPECT_EQ(config.behind, 7U);
   ASSERT_EQ(config.resources.size(), 2U);
   EXPECT_EQ(config.resources[0].name, "ledger");
   EXPECT_EQ(config.resources[0].url.port, 5433);
@@ -47,6 +51,12 @@ url = "sqlite:///notes.db"
   EXPECT_EQ(config.resources[0].pool_size, 3U);
   EXPECT_EQ(config.resources[0].pool_wait_ms, 10U);
   EXPECT_EQ(config.resources[1].url.path, "/etc/shop/notes.db");
+}
+
+TEST(Config, commit_answers_when_all_is_finished_if_nothing_else_is_said) {
+  EXPECT_EQ(parse(head).ack_at, AckAt::finished);
+  EXPECT_EQ(parse(head + "ack_at = \"finished\"\n").ack_at, AckAt::finished);
+  EXPECT_EQ(parse(head).behind, 1000U);
 }
 
 TEST(Config, absolute_paths_stay) {
@@ -82,6 +92,11 @@ TEST(Config, a_wrong_type_is_refused_with_its_line) {
   EXPECT_EQ(refusal(head + "threads = 0\n"), "assent.toml:3: 'threads' must be a whole number from 1 to 4096");
   EXPECT_EQ(refusal(head + "threads = \"4\"\n"), "assent.toml:3: 'threads' must be a whole number from 1 to 4096");
   EXPECT_EQ(refusal(head + "threads = 99999999999999999999\n").substr(0, 14), "assent.toml:3:");
+  for (const char* value : {"true", "\"prepared\"", "[]"}) {
+    EXPECT_EQ(refusal(head + "ack_at = " + value + "\n"),
+              "assent.toml:3: 'ack_at' must be \"finished\" or \"decided\"");
+  }
+  EXPECT_EQ(refusal(head + "behind = -1\n"), "assent.toml:3: 'behind' must be a whole number from 0 to 1000000");
   EXPECT_EQ(refusal(head + "resources = 1\n"), "assent.toml:3: 'resources' must be a table of resources by name");
   EXPECT_EQ(refusal(head + "[resources]\na = \"p://h/x\"\n"),
             "assent.toml:4: 'resources.a' must be a table with a url");
