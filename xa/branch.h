@@ -49,7 +49,7 @@ class Branch {
   virtual Reply commit_one_phase() = 0;
   /// After prepare().
   virtual Reply commit() = 0;
-  /// Before or after prepare().
+  /// Before or after prepare(). ok after prepare(): the branch is not prepared any more, durably.
   virtual Reply rollback() = 0;
 
   enum class Verb { prepare, commit };

@@ -94,7 +94,8 @@ class ResourceManager {
   /// Opens a branch on a pooled session, waiting for one until the deadline or the pool's own limit.
   virtual Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) = 0;
 
-  /// Finish a prepared branch. ok is certain: adapters whose server can answer ok and do nothing check it themselves.
+  /// Finish a prepared branch. ok is certain, and durable: adapters whose server can answer ok and do nothing, or roll
+  /// back without forcing it, see to it themselves.
   /// not_found: no such prepared branch can be finished now. resource_failed: ask again later.
   virtual Reply commit(const Xid& xid, const FinishOptions& options) = 0;
   virtual Reply rollback(const Xid& xid, const FinishOptions& options) = 0;
@@ -102,7 +103,8 @@ class ResourceManager {
   /// Every prepared branch the server lists, ours and foreign, in one question.
   virtual Result<std::vector<PreparedBranch>> recover() = 0;
 
-  /// What became of a branch, from the witness. `evidence` is what Branch::evidence() said, or empty.
+  /// What became of a branch, from the witness. `evidence` is what Branch::evidence() said, or empty. What is answered
+  /// is durable.
   virtual Result<Fate> fate(const Xid& xid, const std::string& evidence) = 0;
 
   /// After a one-phase commit whose reply was lost: makes the fate definite by writing the opposite under the same

@@ -345,11 +345,27 @@ Reply OpenBranch::commit_one_phase() {
 Reply OpenBranch::finish_prepared(const char* verb, bool commit) {
   if (state_ != State::prepared) return wrong_state(commit ? "commit" : "rollback");
   Statements statements = {unbounded(verb)};
+  if (!commit) {
+    // The work's deadline must not cut these off either.
+    if (session().facts().mariadb) statements.emplace_back("SET SESSION max_statement_time=0");
+    for (std::string& each : manager_->witness().force_rollback(xid_)) statements.push_back(std::move(each));
+  }
+  const std::size_t verbs = statements.size();
   for (std::string& each : clean_up()) statements.push_back(std::move(each));
   const Answer answer = session().run(statements);
-  if (answer.completed >= 1) {
+  if (answer.completed >= verbs) {
     over(answer.ok());
     return Reply::ok();
+  }
+  if (answer.completed >= 1) {
+    // Rolled back, and perhaps not for good: recovery finds out.
+    const std::string undone = xid_.text() + " is rolled back, but not forced: " + answer.failure->describe();
+    if (borrowed_ && !session().lost()) {
+      static_cast<void>(session().run({"ROLLBACK"}));
+      static_cast<void>(session().run(clean_up()));
+    }
+    over(false);
+    return Reply::unknown(Code::resource_failed, undone);
   }
   const Failure& why = *answer.failure;
   const std::string text = std::string(verb) + xid_.text() + ": " + why.describe();

@@ -126,6 +126,14 @@ Reply Manager::check_finished(Session& session, const Xid& xid, Verb verb) {
                             "lists it again after a restart, and only then can it be finished");
 }
 
+/// The branch is rolled back; whether for good must not be left to the server's next second.
+Reply Manager::forced(Session& session, const Xid& xid) const {
+  const Answer answer = force_rollback(session, xid);
+  if (answer.ok()) return Reply::ok();
+  return Reply::unknown(Code::resource_failed,
+                        xid.text() + " is rolled back, but not forced: " + answer.failure->describe());
+}
+
 Reply Manager::finish_locked(Session& session, const Xid& xid, Verb verb, const FinishOptions& options) {
   const std::string statement = (verb == Verb::commit ? "XA COMMIT " : "XA ROLLBACK ") + xid_literal(xid);
   bool waited = false;
@@ -136,13 +144,18 @@ Reply Manager::finish_locked(Session& session, const Xid& xid, Verb verb, const 
       waited = true;
     }
     const Answer answer = session.run({statement});
-    if (answer.ok())
-      return session.facts().detaches_on_prepare && !waited ? Reply::ok() : check_finished(session, xid, verb);
+    if (answer.ok()) {
+      Reply done = session.facts().detaches_on_prepare && !waited ? Reply::ok() : check_finished(session, xid, verb);
+      return done.is_ok() && verb == Verb::rollback ? forced(session, xid) : done;
+    }
     const Failure& why = *answer.failure;
     const std::string text = statement.substr(0, statement.find('0')) + xid.text() + ": " + why.describe();
     if (why.lost) return Reply::unknown(Code::resource_failed, text);
     if (why.number == xa_rbrollback) {
-      if (verb == Verb::rollback) return check_finished(session, xid, verb);
+      if (verb == Verb::rollback) {
+        Reply done = check_finished(session, xid, verb);
+        return done.is_ok() ? forced(session, xid) : done;
+      }
       return {Code::heuristic_rollback, Certainty::done, text};
     }
     if (why.number != xaer_nota) {

@@ -275,9 +275,21 @@ Result<Fate> Manager::fate(const Xid& xid, const std::string& evidence) {
     // the list only if its row was taken away by hand; then nothing is known.
     const auto prepared = listed(session, xid);
     if (!prepared) return prepared.failure();
-    return *prepared ? Fate::in_progress : Fate::rolled_back;
+    if (*prepared) return Fate::in_progress;
+    // It may have been rolled back a moment ago.
+    const Answer forced = force_rollback(session, xid);
+    if (forced.ok()) return Fate::rolled_back;
+    const int number = forced.failure->number;
+    const bool again = number == dup_entry || number == lock_wait_timeout || number == lock_deadlock;
+    return again ? Result<Fate>(Fate::in_progress) : failed(*forced.failure);
   }();
   if (!session.lost()) lease->give_back();
+  return answer;
+}
+
+Answer Manager::force_rollback(Session& session, const Xid& xid) const {
+  Answer answer = session.run(witness_.force_rollback(xid));
+  if (!answer.ok() && !answer.failure->lost) static_cast<void>(session.run({"ROLLBACK"}));
   return answer;
 }
 

@@ -57,6 +57,8 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   static bool end_turn(Session& session);
   Reply await_owner(Session& session, const Xid& xid, const FinishOptions& options);
   Reply check_finished(Session& session, const Xid& xid, Verb verb);
+  Answer force_rollback(Session& session, const Xid& xid) const;
+  Reply forced(Session& session, const Xid& xid) const;
   Result<std::vector<PreparedBranch>> list(Session& session);
   /// Whether the server lists the branch as prepared; false also where this user may not ask.
   Result<bool> listed(Session& session, const Xid& xid);

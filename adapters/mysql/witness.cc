@@ -93,6 +93,12 @@ Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
   return refused(last);
 }
 
+std::vector<std::string> Witness::force_rollback(const Xid& xid) const {
+  return {"START TRANSACTION",
+          "INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' + binary_literal(xid.bqual) + ",'r')",
+          "DELETE FROM " + table_ + " WHERE " + key(xid), "COMMIT"};
+}
+
 Reply Witness::forget(Session& session, const std::vector<Xid>& xids) const {
   std::vector<const Xid*> ours;
   for (const Xid& xid : xids) {

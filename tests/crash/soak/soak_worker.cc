@@ -179,7 +179,8 @@ bool Worker::transfer(std::mt19937& random) {
   const std::vector<Leg> legs = choose(random);
   const bool changes_its_mind = random() % 16 == 0;
   const bool votes_no = random() % 16 == 0;  // a foreign key in PostgreSQL that is checked at the end only
-  Transaction transaction = tm_->begin({.deadline = std::chrono::seconds(2), .label = "soak"});
+  const AckAt ack_at = random() % 2 == 0 ? AckAt::decided : AckAt::finished;
+  Transaction transaction = tm_->begin({.deadline = std::chrono::seconds(2), .label = "soak", .ack_at = ack_at});
   const std::string id = transaction.id().text();
   notebook_.write("begun", id);
   bool worked = false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "fixture.h"
@@ -13,6 +14,14 @@ class Recovery : public Server {
  protected:
   /// A manager of another process, as it were.
   std::shared_ptr<ResourceManager> another() { return registry_.open(spec_of(url_)); }
+  /// Of the whole server.
+  long status(const std::string& name) {
+    return std::stol(sql("SELECT VARIABLE_VALUE FROM " +
+                         std::string(mariadb() ? "information_schema" : "performance_schema") +
+                         ".global_status WHERE VARIABLE_NAME='" + name + "'")
+                         .value_or("0"));
+  }
+  long forced() { return status(mariadb() ? "Innodb_data_fsyncs" : "Innodb_os_log_fsyncs"); }
 };
 ASSENT_ON_EACH_SERVER(Recovery);
 
@@ -256,16 +265,52 @@ TEST_P(Recovery, does_not_trust_the_rows_of_another_database) {
   EXPECT_EQ(shop_->fate(id, "my:mysql:00000000-0000-0000-0000-000000000000").value(), Fate::unknown);
 }
 
+// The server answers a rollback before it has forced it: killed within the second, it would list the branch again, of a
+// transaction that is over.
+TEST_P(Recovery, a_rollback_of_what_was_prepared_is_in_the_servers_log_when_it_is_answered) {
+  const auto least = [&](const std::function<void(const Xid&, std::unique_ptr<Branch>)>& roll_back) {
+    long best = 1'000'000;
+    for (int i = 0; i < 40; ++i) {
+      const Xid id = xid();
+      auto branch = start(id);
+      write(*branch, i);
+      EXPECT_EQ(branch->prepare().code, Code::ok);
+      const long before = forced();
+      roll_back(id, std::move(branch));
+      best = std::min(best, forced() - before);
+      EXPECT_FALSE(listed(id));
+      EXPECT_EQ(sql("SELECT COUNT(*) FROM assent_witness WHERE gtrid=" + mysql::binary_literal(id.gtrid)), "0");
+    }
+    return best;
+  };
+  EXPECT_GE(least([](const Xid&, std::unique_ptr<Branch> branch) { EXPECT_EQ(branch->rollback().code, Code::ok); }), 1)
+      << "by its own session";
+  EXPECT_GE(least([&](const Xid& id, std::unique_ptr<Branch> branch) {
+              branch.reset();
+              Reply reply = shop_->rollback(id, {.carrier_is_dead = true});
+              for (; reply.code == Code::retry; reply = shop_->rollback(id, {.carrier_is_dead = true})) {
+              }
+              EXPECT_EQ(reply.code, Code::ok) << describe(reply);
+            }),
+            1)
+      << "by recovery";
+  EXPECT_GE(least([&](const Xid& id, std::unique_ptr<Branch> branch) {
+              EXPECT_EQ(branch->rollback().code, Code::ok);
+              const long before = forced();
+              EXPECT_EQ(shop_->fate(id, "").value(), Fate::rolled_back);
+              EXPECT_GE(forced() - before, 1) << "that nothing is there is told of what may have just gone";
+            }),
+            1);
+}
+
 TEST_P(Recovery, counts_no_sync_for_a_branch_declared_read_only) {
-  // MariaDB counts bytes of its redo log, MySQL syncs of it, each for the whole server; others use it too, so the least
-  // of many tries is what one branch costs.
-  const std::string count =
-      std::string("SELECT VARIABLE_VALUE FROM ") + (mariadb() ? "information_schema" : "performance_schema") +
-      ".global_status WHERE VARIABLE_NAME='" + (mariadb() ? "Innodb_os_log_written" : "Innodb_os_log_fsyncs") + "'";
+  // MariaDB counts bytes of its redo log, MySQL syncs of it. Others use the server too, so the least of many tries is
+  // what one branch costs.
+  const auto redo = [&] { return status(mariadb() ? "Innodb_os_log_written" : "Innodb_os_log_fsyncs"); };
   const auto least = [&](const StartOptions& options) {
     long best = 1'000'000;
     for (int i = 0; i < 40 && best > 0; ++i) {
-      const long before = std::stol(sql(count).value_or("0"));
+      const long before = redo();
       auto branch = start(xid(), options);
       query(*branch, "SELECT v FROM " + table_);
       const Code code = branch->prepare().code;
@@ -273,7 +318,7 @@ TEST_P(Recovery, counts_no_sync_for_a_branch_declared_read_only) {
       if (code == Code::ok) {
         EXPECT_EQ(branch->commit().code, Code::ok);
       }
-      best = std::min(best, std::stol(sql(count).value_or("0")) - before);
+      best = std::min(best, redo() - before);
     }
     return best;
   };
