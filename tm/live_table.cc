@@ -19,7 +19,7 @@ TransactionId LiveTable::begin() {
 
 void LiveTable::acknowledge(const Outcome& outcome) {
   const std::lock_guard lock(mutex_);
-  remember(outcome);
+  entries_.at(outcome.id().sequence).acknowledged = outcome;
 }
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
@@ -33,6 +33,7 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   const auto found = entries_.find(outcome.id().sequence);
   if (found == entries_.end()) return;
   Entry& entry = found->second;
+  entry.acknowledged.reset();
   bool left = false;
   for (const BranchOutcome& branch : outcome.branches()) {
     if (branch.state == "committed") entry.done.push_back(branch.resource);
@@ -77,8 +78,11 @@ void LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
 
 std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
   const std::lock_guard lock(mutex_);
+  if (id.incarnation != incarnation_) return std::nullopt;
+  const auto entry = entries_.find(id.sequence);
+  if (entry != entries_.end() && entry->second.acknowledged) return entry->second.acknowledged;
   const auto found = outcomes_.find(id.sequence);
-  if (id.incarnation != incarnation_ || found == outcomes_.end()) return std::nullopt;
+  if (found == outcomes_.end()) return std::nullopt;
   return found->second;
 }
 
@@ -167,7 +171,7 @@ void LiveTable::over(const TransactionId& id) {
 }
 
 void LiveTable::remember(const Outcome& outcome) {
-  if (outcomes_.insert_or_assign(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
+  if (outcomes_.emplace(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
   if (order_.size() > remembered) {
     outcomes_.erase(order_.front());
     order_.pop_front();

@@ -59,6 +59,7 @@ class LiveTable : public LiveTransactions {
     bool one_phase = false;
     std::vector<std::string> done;
     std::map<std::string, std::string> unconfirmed;  ///< evidence by resource
+    std::optional<Outcome> acknowledged;             ///< while it is active: however many others end meanwhile
   };
   static constexpr std::size_t remembered = 10000;
 

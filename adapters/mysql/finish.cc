@@ -25,6 +25,11 @@ constexpr const char* silence_s = "5";
 constexpr std::size_t max_free_since = 100'000;
 constexpr int looks = 3;
 
+/// A statement that takes the lock or fails, so that nothing behind it in the same round trip is executed without it.
+std::string hold(const std::string& lock) {
+  return "SELECT IF(GET_LOCK(" + lock + "," + lock_wait_s + ")=1,1,(SELECT 1 UNION SELECT 2))";
+}
+
 }  // namespace
 
 void Manager::note_free(const Xid& xid) {
@@ -39,29 +44,29 @@ bool Manager::free_long_enough(const Xid& xid) {
   return found != free_since_.end() && std::chrono::steady_clock::now() - found->second >= grace;
 }
 
-/// True: the session has the turn to finish this branch. One at a time: the second must find what the first did, and
-/// never take it for the branch's owner.
-Result<bool> Manager::take_turn(Session& session, const Xid& xid) {
+/// One at a time finishes this branch: the second must find what the first did, and never take it for the branch's
+/// owner.
+Result<Manager::Turn> Manager::take_turn(Session& session, const Xid& xid) {
   const Answer turn = session.run({std::string("SET SESSION wait_timeout=") + silence_s,
-                                   "SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")"});
+                                   "SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")",
+                                   "SELECT IS_USED_LOCK(" + carrier_lock(xid) + ")"});
   if (!turn.ok()) return Reply::not_done(code_of(*turn.failure), turn.failure->describe());
-  return turn.value(1) == "1";
+  return Turn{turn.value(1) == "1", turn.value(2)};
 }
 
 /// The carrier's lock, too: a session that keeps one would look like an owner. False: the session is of no more use.
 bool Manager::end_turn(Session& session) {
-  return session.run({"DO RELEASE_ALL_LOCKS()", "SET SESSION wait_timeout=DEFAULT"}).ok();
+  return session.run({"SET @assent_released=RELEASE_ALL_LOCKS(),SESSION wait_timeout=DEFAULT"}).ok();
 }
 
-/// Returns with the carrier's lock held by `session` and the owner gone for long enough, or says why not.
-Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions& options) {
+/// Returns when the owner has been gone for long enough, or says why not. Whoever goes on holds the carrier's lock
+/// first, which nobody has now but perhaps `session` itself.
+Reply Manager::await_owner(Session& session, const Xid& xid, const std::optional<std::string>& owner,
+                           const FinishOptions& options) {
+  if (!owner && free_long_enough(xid)) return Reply::ok();
   const std::string lock = carrier_lock(xid);
-  const Answer asked = session.run({"SELECT IS_USED_LOCK(" + lock + ")"});
-  if (!asked.ok()) return Reply::not_done(code_of(*asked.failure), asked.failure->describe());
-  const auto owner = asked.value(0);
-  const bool was_free = !owner;
   bool denied = false;
-  if (was_free && !free_long_enough(xid)) {
+  if (!owner) {
     // What is not even listed needs no wait: the server would answer the same.
     const auto prepared = listed(session, xid);
     if (prepared && !*prepared) {
@@ -94,31 +99,37 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const FinishOptions
     return Reply::not_done(Code::retry, xid.text() + ": session " + owner.value_or("?") + " has not ended yet");
   }
   // Nothing that this user may ask tells when the engine has let go of the branch, too: see the top of this file.
-  if (!was_free || !free_long_enough(xid)) std::this_thread::sleep_for(grace);
+  std::this_thread::sleep_for(grace);
   note_free(xid);
   return Reply::ok();
 }
 
-/// After an OK that may be a lie.
+/// What the witness says of an OK that may be a lie; nothing while it is locked.
+std::optional<Reply> Manager::verdict_of(Witness::Row row, const Xid& xid, Verb verb) {
+  switch (row) {
+    case Witness::Row::committed:
+      if (verb == Verb::commit) return Reply::ok();
+      return Reply{Code::heuristic_commit, Certainty::done,
+                   xid.text() + " was committed before it could be rolled back"};
+    case Witness::Row::absent:
+    case Witness::Row::rolled_back:
+      if (verb == Verb::rollback) return Reply::ok();
+      return Reply{Code::heuristic_rollback, Certainty::done,
+                   xid.text() + " was rolled back before it could be committed"};
+    case Witness::Row::locked:
+      break;
+  }
+  return std::nullopt;
+}
+
 Reply Manager::check_finished(Session& session, const Xid& xid, Verb verb) {
   for (int look = 0; look < looks; ++look) {
     const auto row = witness_.look(session, xid);
     if (!row)
       return Reply::unknown(row.failure().code, "finished, but its witness cannot be read: " + row.failure().text);
-    switch (*row) {
-      case Witness::Row::committed:
-        if (verb == Verb::commit) return Reply::ok();
-        return {Code::heuristic_commit, Certainty::done, xid.text() + " was committed before it could be rolled back"};
-      case Witness::Row::absent:
-      case Witness::Row::rolled_back:
-        if (verb == Verb::rollback) return Reply::ok();
-        return {Code::heuristic_rollback, Certainty::done,
-                xid.text() + " was rolled back before it could be committed"};
-      case Witness::Row::locked:
-        // Or somebody settles at this moment.
-        std::this_thread::sleep_for(grace);
-        break;
-    }
+    if (auto verdict = verdict_of(*row, xid, verb)) return *std::move(verdict);
+    // Or somebody settles at this moment.
+    std::this_thread::sleep_for(grace);
   }
   return Reply::unknown(Code::resource_failed,
                         xid.text() +
@@ -134,29 +145,37 @@ Reply Manager::forced(Session& session, const Xid& xid) const {
                         xid.text() + " is rolled back, but not forced: " + answer.failure->describe());
 }
 
-Reply Manager::finish_locked(Session& session, const Xid& xid, Verb verb, const FinishOptions& options) {
+Reply Manager::finish_in_turn(Session& session, const Xid& xid, Verb verb, const std::optional<std::string>& owner,
+                              const FinishOptions& options) {
   const std::string statement = (verb == Verb::commit ? "XA COMMIT " : "XA ROLLBACK ") + xid_literal(xid);
-  bool waited = false;
+  bool waits = !session.facts().detaches_on_prepare;
   while (true) {
-    if (!session.facts().detaches_on_prepare || waited) {
-      Reply owner_gone = await_owner(session, xid, options);
+    std::vector<std::string> statements;
+    if (waits) {
+      Reply owner_gone = await_owner(session, xid, owner, options);
       if (!owner_gone.is_ok()) return owner_gone;
-      waited = true;
+      statements.push_back(hold(carrier_lock(xid)));
     }
-    const Answer answer = session.run({statement});
-    if (answer.ok()) {
-      Reply done = session.facts().detaches_on_prepare && !waited ? Reply::ok() : check_finished(session, xid, verb);
-      return done.is_ok() && verb == Verb::rollback ? forced(session, xid) : done;
+    const std::size_t verb_at = statements.size();
+    statements.push_back(statement);
+    if (waits) statements.push_back(witness_.question(session, xid));
+    if (verb == Verb::rollback) {
+      for (std::string& each : witness_.force_rollback(xid)) statements.push_back(std::move(each));
     }
+    const Answer answer = session.run(statements);
+    const std::string about = statement.substr(0, statement.find('0')) + xid.text() + ": ";
+    if (answer.completed > verb_at) return after_finish(session, xid, verb, answer, waits ? verb_at + 1 : 0);
     const Failure& why = *answer.failure;
-    const std::string text = statement.substr(0, statement.find('0')) + xid.text() + ": " + why.describe();
+    const std::string text = about + why.describe();
     if (why.lost) return Reply::unknown(Code::resource_failed, text);
+    if (answer.completed < verb_at) {
+      if (why.number != several_rows) return Reply::not_done(code_of(why), text);
+      return Reply::not_done(Code::retry, xid.text() + ": a session has taken the lock of its carrier again");
+    }
     if (why.number == xa_rbrollback) {
-      if (verb == Verb::rollback) {
-        Reply done = check_finished(session, xid, verb);
-        return done.is_ok() ? forced(session, xid) : done;
-      }
-      return {Code::heuristic_rollback, Certainty::done, text};
+      if (verb == Verb::commit) return {Code::heuristic_rollback, Certainty::done, text};
+      Reply done = check_finished(session, xid, verb);
+      return done.is_ok() ? forced(session, xid) : done;
     }
     if (why.number != xaer_nota) {
       const Code code = code_of(why);
@@ -166,24 +185,47 @@ Reply Manager::finish_locked(Session& session, const Xid& xid, Verb verb, const 
     if (!still_listed) return Reply::unknown(Code::resource_failed, text + "; then: " + still_listed.failure().text);
     if (!*still_listed) return Reply::unknown(Code::not_found, text);
     // On MySQL: prepared by a session that does not detach.
-    if (waited) return Reply::not_done(Code::retry, text + ", though the server lists it: a session still carries it");
-    waited = true;
+    if (waits) return Reply::not_done(Code::retry, text + ", though the server lists it: a session still carries it");
+    waits = true;
   }
+}
+
+/// The verb was answered OK, and perhaps what came behind it in the same round trip: the witness at `witness_at` (0:
+/// not asked, where OK is no lie), and what forces a rollback.
+Reply Manager::after_finish(Session& session, const Xid& xid, Verb verb, const Answer& answer, std::size_t witness_at) {
+  Reply done = Reply::ok();
+  if (witness_at != 0) {
+    const bool told = answer.completed > witness_at;
+    const auto verdict = told ? verdict_of(Witness::row_of(answer.value(witness_at)), xid, verb) : std::nullopt;
+    done = verdict ? *verdict : check_finished(session, xid, verb);
+  }
+  if (!done.is_ok() || verb == Verb::commit || answer.ok()) return done;
+  if (!session.lost()) static_cast<void>(session.run({"ROLLBACK"}));
+  return forced(session, xid);
 }
 
 Reply Manager::finish(const Xid& xid, Verb verb, const FinishOptions& options) {
   if (!is_ours(xid)) {
     return Reply::not_done(Code::invalid, xid.text() + " is another transaction manager's branch, and left alone");
   }
-  auto lease = recovery_session();
-  if (!lease) return Reply::not_done(lease.failure().code, lease.failure().text);
-  Session& session = *lease.value();
-  const Result<bool> turn = take_turn(session, xid);
-  if (!turn) return turn.failure();
-  Reply reply = *turn ? finish_locked(session, xid, verb, options)
-                      : Reply::not_done(Code::retry, xid.text() + ": another recovery is finishing it");
-  if (end_turn(session)) lease->give_back();
-  return reply;
+  for (bool again : {false, true}) {
+    auto lease = recovery_.take();
+    if (!lease) return Reply::not_done(lease.failure().code, lease.failure().text);
+    Session& session = *lease.value();
+    const Result<Turn> turn = take_turn(session, xid);
+    if (!turn && session.lost() && !again) {
+      // A server that was restarted closed every idle session; what recovery does next must not fail for that.
+      lease.value().discard();
+      recovery_.clear();
+      continue;
+    }
+    if (!turn) return turn.failure();
+    Reply reply = turn->mine ? finish_in_turn(session, xid, verb, turn->owner, options)
+                             : Reply::not_done(Code::retry, xid.text() + ": another recovery is finishing it");
+    if (end_turn(session)) lease->give_back();
+    return reply;
+  }
+  return Reply::not_done(Code::resource_failed, settings_.address + " closes every session");
 }
 
 Reply Manager::commit(const Xid& xid, const FinishOptions& options) {
@@ -198,16 +240,14 @@ Result<bool> Manager::carrier_gone(const Xid& xid, const FinishOptions& options)
   auto lease = recovery_session();
   if (!lease) return lease.failure();
   Session& session = *lease.value();
-  const std::string lock = carrier_lock(xid);
-  const Answer asked = session.run({"SELECT IS_USED_LOCK(" + lock + ")"});
+  const Answer asked = session.run({"SELECT IS_USED_LOCK(" + carrier_lock(xid) + ")"});
   if (!asked.ok()) return failed(*asked.failure);
-  const auto owner = asked.value(0);
   // The server gives up a session's locks after its open branch was rolled back or its prepared one detached.
-  bool gone = !owner;
-  if (owner && options.carrier_is_dead) {
-    const Result<bool> turn = take_turn(session, xid);
-    if (turn && *turn) {
-      const Reply ended = await_owner(session, xid, options);
+  bool gone = !asked.value(0);
+  if (!gone && options.carrier_is_dead) {
+    const Result<Turn> turn = take_turn(session, xid);
+    if (turn && turn->mine) {
+      const Reply ended = await_owner(session, xid, turn->owner, options);
       if (!ended.is_ok() && ended.code != Code::retry && ended.code != Code::not_found) return ended;
       gone = ended.code != Code::retry;
     }

@@ -52,11 +52,20 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   std::optional<Reply> refuse_another_database(const std::string& id);
   Result<SessionPool::Lease> recovery_session();
   Reply finish(const Xid& xid, Verb verb, const FinishOptions& options);
-  Reply finish_locked(Session& session, const Xid& xid, Verb verb, const FinishOptions& options);
-  Result<bool> take_turn(Session& session, const Xid& xid);
+  Reply finish_in_turn(Session& session, const Xid& xid, Verb verb, const std::optional<std::string>& owner,
+                       const FinishOptions& options);
+  /// Whose turn it is, and which session has the carrier's lock.
+  struct Turn {
+    bool mine = false;
+    std::optional<std::string> owner;
+  };
+  static Result<Turn> take_turn(Session& session, const Xid& xid);
   static bool end_turn(Session& session);
-  Reply await_owner(Session& session, const Xid& xid, const FinishOptions& options);
+  Reply await_owner(Session& session, const Xid& xid, const std::optional<std::string>& owner,
+                    const FinishOptions& options);
+  static std::optional<Reply> verdict_of(Witness::Row row, const Xid& xid, Verb verb);
   Reply check_finished(Session& session, const Xid& xid, Verb verb);
+  Reply after_finish(Session& session, const Xid& xid, Verb verb, const Answer& answer, std::size_t witness_at);
   Answer force_rollback(Session& session, const Xid& xid) const;
   Reply forced(Session& session, const Xid& xid) const;
   Result<std::vector<PreparedBranch>> list(Session& session);

@@ -57,15 +57,22 @@ Result<std::string> Witness::identity(Session& session) const {
 }
 
 Result<Witness::Row> Witness::look(Session& session, const Xid& xid) const {
-  // A shared lock: two who look do not disturb each other. Under READ COMMITTED it leaves no gap locked.
-  const Answer answer = session.run({"SELECT state FROM " + table_ + " WHERE " + key(xid) +
-                                     (session.facts().mariadb ? " LOCK IN SHARE MODE NOWAIT" : " FOR SHARE NOWAIT")});
+  const Answer answer = session.run({question(session, xid)});
   if (!answer.ok()) {
     const int number = answer.failure->number;
     if (number == lock_wait_timeout || number == lock_nowait_mysql) return Row::locked;
     return refused(*answer.failure);
   }
-  const auto state = answer.value(0);
+  return row_of(answer.value(0));
+}
+
+std::string Witness::question(const Session& session, const Xid& xid) const {
+  // A shared lock: two who look do not disturb each other. Under READ COMMITTED it leaves no gap locked.
+  return "SELECT state FROM " + table_ + " WHERE " + key(xid) +
+         (session.facts().mariadb ? " LOCK IN SHARE MODE NOWAIT" : " FOR SHARE NOWAIT");
+}
+
+Witness::Row Witness::row_of(const std::optional<std::string>& state) {
   if (!state) return Row::absent;
   return *state == "c" ? Row::committed : Row::rolled_back;
 }

@@ -30,6 +30,9 @@ class Witness {
   enum class Row { absent, committed, rolled_back, locked };
   /// One look, without waiting.
   Result<Row> look(Session& session, const Xid& xid) const;
+  /// The same as a statement, which fails when the row is locked, and what its result says.
+  std::string question(const Session& session, const Xid& xid) const;
+  static Row row_of(const std::optional<std::string>& state);
 
   Result<Fate> settle(Session& session, const Xid& xid) const;
 

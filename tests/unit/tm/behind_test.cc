@@ -61,6 +61,20 @@ TEST_F(Behind, the_caller_goes_on_at_the_decision_and_everybody_is_told_the_same
   EXPECT_EQ(a_->count(Verb::commit) + b_->count(Verb::commit), 2U);
 }
 
+TEST_F(Behind, what_was_acknowledged_is_told_however_many_end_meanwhile) {
+  auto manager = open_behind();
+  const auto gate = b_->block(Verb::commit);
+  const Outcome outcome = commit_both(manager);
+  gate->wait_for_call();
+  const auto a = manager.resource<Scripted>("a");
+  for (int i = 0; i < 10'001; ++i) {
+    ASSERT_TRUE(manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); }).committed());
+  }
+  EXPECT_TRUE(manager.outcome(outcome.id()).committed());
+  gate->open();
+  EXPECT_TRUE(manager.wait(outcome.id()).committed());
+}
+
 TEST_F(Behind, recovery_leaves_alone_what_is_finished_behind) {
   auto manager = open_behind();
   const auto gate = b_->block(Verb::commit);
