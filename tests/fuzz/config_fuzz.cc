@@ -65,7 +65,7 @@ std::string text_of(const Config& config) {
   std::string out = "node = " + quoted(config.node) + "\nlog = " + quoted(config.log_directory) +
                     "\nrecovery_interval_ms = " + std::to_string(config.recovery_interval.count()) +
                     "\nthreads = " + std::to_string(config.threads) +
-                    "\nack_at = " + (config.ack_at == AckAt::decided ? "'decided'" : "'finished'") +
+                    "\nack_at = " + (config.ack_at == assent::AckAt::decided ? "'decided'" : "'finished'") +
                     "\nbehind = " + std::to_string(config.behind) + '\n';
   for (const ResourceSpec& spec : config.resources) {
     out += "[resources." + quoted(spec.name) + "]\nurl = " + quoted(assent::fuzz::text_of(spec.url)) +
