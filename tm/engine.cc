@@ -31,26 +31,22 @@ OutcomeKind kind_of(two_phase::End end) {
   return OutcomeKind::in_doubt;
 }
 
-Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
-  std::vector<BranchOutcome> branches;
+std::vector<BranchOutcome> branches_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
+  std::vector<BranchOutcome> out;
   for (std::size_t i = 0; i < state.branches.size(); ++i) {
     const two_phase::BranchInfo& info = machine.branches()[i];
-    branches.push_back({state.branches[i].resource->manager->name(), std::string(to_string(info.state)), info.last});
+    // Only of a commit that is acknowledged at the decision.
+    const bool decided = info.state == two_phase::BranchState::committing;
+    const std::string_view shown = to_string(decided ? two_phase::BranchState::pending : info.state);
+    out.push_back({state.branches[i].resource->manager->name(), std::string(shown), info.last});
   }
-  const bool doomed = state.rollback_only && machine.cause().is_ok();
-  return {kind_of(machine.end()), state.id, machine.reason(), doomed ? state.rollback_cause : machine.cause(),
-          std::move(branches)};
+  return out;
 }
 
-/// At the durable decision: what is prepared will be committed.
-Outcome acknowledgement(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
-  std::vector<BranchOutcome> branches;
-  for (std::size_t i = 0; i < state.branches.size(); ++i) {
-    const two_phase::BranchInfo& info = machine.branches()[i];
-    const auto shown = info.state == two_phase::BranchState::committing ? two_phase::BranchState::pending : info.state;
-    branches.push_back({state.branches[i].resource->manager->name(), std::string(to_string(shown)), info.last});
-  }
-  return {OutcomeKind::committed, state.id, "", {}, std::move(branches)};
+Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
+  const bool doomed = state.rollback_only && machine.cause().is_ok();
+  return {kind_of(machine.end()), state.id, machine.reason(), doomed ? state.rollback_cause : machine.cause(),
+          branches_of(state, machine)};
 }
 
 /// What the log remembers of a decided transaction that is over.
@@ -230,7 +226,7 @@ Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commi
   const bool over = driver->run(commit, behind);
   if (behind && over) --behind_;
   if (over) return conclude(*driver);
-  Outcome outcome = acknowledgement(*state, driver->machine());
+  Outcome outcome(OutcomeKind::committed, state->id, "", {}, branches_of(*state, driver->machine()));
   // Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
   live_->acknowledge(outcome);
   // A crash from here on leaves the decision to recovery, as any crash in phase two does.

@@ -346,8 +346,9 @@ Reply OpenBranch::finish_prepared(const char* verb, bool commit) {
   if (state_ != State::prepared) return wrong_state(commit ? "commit" : "rollback");
   Statements statements = {unbounded(verb)};
   if (!commit) {
-    // The work's deadline must not cut these off either.
-    if (session().facts().mariadb) statements.emplace_back("SET SESSION max_statement_time=0");
+    // The work's deadline must not cut these off either. What is set here, clean_up() sets back.
+    if (session().facts().mariadb && (!borrowed_ || !restore_.empty()))
+      statements.emplace_back("SET SESSION max_statement_time=0");
     for (std::string& each : manager_->witness().force_rollback(xid_)) statements.push_back(std::move(each));
   }
   const std::size_t verbs = statements.size();

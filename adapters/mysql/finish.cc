@@ -128,7 +128,7 @@ Reply Manager::check_finished(Session& session, const Xid& xid, Verb verb) {
     if (!row)
       return Reply::unknown(row.failure().code, "finished, but its witness cannot be read: " + row.failure().text);
     if (auto verdict = verdict_of(*row, xid, verb)) return *std::move(verdict);
-    // Or somebody settles at this moment.
+    // The server tells nobody when it lets go of a row that it hides; or somebody settles at this moment.
     std::this_thread::sleep_for(grace);
   }
   return Reply::unknown(Code::resource_failed,

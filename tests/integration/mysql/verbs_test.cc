@@ -281,6 +281,31 @@ TEST_P(Verbs, leaves_an_adopted_connection_clean_when_it_cannot_start) {
   EXPECT_EQ(v(1), 8);
 }
 
+TEST_P(Verbs, leave_a_borrowed_connection_its_own_time_limit_whichever_way_its_branch_ends) {
+  const std::string limit = mariadb() ? "max_statement_time" : "max_execution_time";
+  const auto own = connect();
+  ASSERT_TRUE(own->run({"SET SESSION " + limit + "=77"}).ok());
+  const auto later = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  for (const StartOptions& options : {StartOptions{}, StartOptions{.deadline = later}}) {
+    for (const bool prepared : {false, true}) {
+      for (const bool commits : {false, true}) {
+        auto branch = MySql::adopt(*shop_, own->connection(), xid(), options);
+        ASSERT_TRUE(branch) << describe(branch.failure());
+        write(**branch, 7);
+        if (prepared) {
+          ASSERT_EQ((*branch)->prepare().code, Code::ok);
+        }
+        const Reply end = !commits   ? (*branch)->rollback()
+                          : prepared ? (*branch)->commit()
+                                     : (*branch)->commit_one_phase();
+        ASSERT_EQ(end.code, Code::ok) << describe(end);
+        const auto answer = own->run({"SELECT @@" + limit + "=77"});
+        EXPECT_EQ(answer.value(0), "1") << "prepared " << prepared << ", commits " << commits;
+      }
+    }
+  }
+}
+
 TEST_P(Verbs, refuses_to_adopt_a_connection_in_a_transaction) {
   const auto own = connect();
   ASSERT_TRUE(own->run({"START TRANSACTION", "UPDATE " + table_ + " SET v=7 WHERE id=1"}).ok());
