@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "assent/xa/xid.h"
@@ -17,6 +19,9 @@ struct DecidedBranch {
 };
 
 /// The decision to commit. An abort is never written: what has no decision is presumed aborted.
+///
+/// Of a transaction that a last resource decides it has the other branches only: the last resource's own is committed
+/// with it.
 struct Decision {
   static constexpr std::size_t max_label = 256;
   static constexpr std::size_t max_branches = 64;
@@ -28,5 +33,10 @@ struct Decision {
 
   bool operator==(const Decision&) const = default;
 };
+
+/// As a last resource keeps it (Branch::commit_deciding()): docs/log_format.md. The decision must keep to the bounds.
+std::string to_bytes(const Decision& decision);
+/// Nothing for bytes that are no such decision.
+std::optional<Decision> decision_from(std::string_view bytes);
 
 }  // namespace assent

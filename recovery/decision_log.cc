@@ -73,6 +73,7 @@ class SegmentedLog final : public DecisionLog {
 
   Forced force(const Decision& decision) override;
   void finish(const TransactionId& id) noexcept override;
+  void finish_recovered(const TransactionId& id) noexcept override;
   void raise_mark(Incarnation incarnation, std::uint64_t mark) noexcept override;
   bool is_over(const TransactionId& id) const override {
     const auto lock = enter();
@@ -355,6 +356,13 @@ void SegmentedLog::finish(const TransactionId& id) noexcept {
       id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
   state_.apply(record);
   if (!poisoned_) log::append(lazy_, record);
+}
+
+void SegmentedLog::finish_recovered(const TransactionId& id) noexcept {
+  if (guard_.in_child()) return;
+  const std::lock_guard lock(mutex_);
+  state_.apply(log::Recovered{id});
+  if (!poisoned_) log::append(lazy_, log::Recovered{id});
 }
 
 void SegmentedLog::forget(const TransactionId& id) {

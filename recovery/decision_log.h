@@ -92,6 +92,8 @@ class DecisionLog {
   /// True for what finish() and raise_mark() said, also in earlier incarnations. A prepared branch of such a
   /// transaction has been resurrected (a restored database), and is never resolved by itself (rule 5).
   virtual bool is_over(const TransactionId& id) const = 0;
+  /// The same of a commit that a last resource decided, in an earlier incarnation: recovered() then says so.
+  virtual void finish_recovered(const TransactionId& id) = 0;
   /// A commit that an earlier open decided and a later one finished: its application may never have learned of it, so
   /// the newest 1024 are remembered.
   virtual bool recovered(const TransactionId& id) const = 0;

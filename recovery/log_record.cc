@@ -47,8 +47,9 @@ Type type_of(const Record& record) {
       record);
 }
 
+/// The name only: of a transaction that a last resource decides the log remembers that it is over, not who decided.
 void put_id(std::string& out, const TransactionId& id) {
-  put(out, static_cast<std::uint8_t>(id.kind));
+  put(out, static_cast<std::uint8_t>(DeciderKind::log));
   put(out, static_cast<std::uint64_t>(id.log));
   put(out, static_cast<std::uint64_t>(id.incarnation));
   put(out, id.sequence);

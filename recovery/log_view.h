@@ -26,6 +26,7 @@ class LogView : public DecisionLog {
   std::vector<IncarnationRecord> incarnations() const override;
   Forced force(const Decision&) override { return Forced::refused; }
   void finish(const TransactionId&) override {}
+  void finish_recovered(const TransactionId&) override {}
   void raise_mark(Incarnation, std::uint64_t) override {}
   bool is_over(const TransactionId& id) const override { return state_.is_over(id); }
   bool recovered(const TransactionId& id) const override { return state_.recovered(id); }

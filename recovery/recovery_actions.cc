@@ -68,11 +68,15 @@ void RecoveryPass::work(Site& site) {
 
 // Each branch is a transaction of its own, and the database syncs for many sessions at once.
 void RecoveryPass::for_branches(const Site& site, const std::function<void(Branch&)>& work) const {
+  in_parallel(site.branches.size(), [&](std::size_t i) { work(*site.branches[i]); });
+}
+
+void RecoveryPass::in_parallel(std::size_t count, const std::function<void(std::size_t)>& work) const {
   std::atomic<std::size_t> next{0};
   const auto take_turns = [&] {
-    for (std::size_t i = next++; i < site.branches.size(); i = next++) work(*site.branches[i]);
+    for (std::size_t i = next++; i < count; i = next++) work(i);
   };
-  run_all(std::vector<std::function<void()>>(std::min(recoverer_.options_.sessions, site.branches.size()), take_turns));
+  run_all(std::vector<std::function<void()>>(std::min(recoverer_.options_.sessions, count), take_turns));
 }
 
 void RecoveryPass::ask_witness(Site& site, Branch& branch) {

@@ -29,7 +29,8 @@ RecoveryPass::RecoveryPass(Recoverer& recoverer, const std::vector<LogInHand>& l
 // The order of this function is safety rule 6, and none of its steps may change places:
 //
 //   1. ask_sites: what is prepared, in every database.
-//   2. read_engines_then_logs: of what was found, what is active; and after that, what is decided.
+//   2. read_engines_then_logs: of what was found, what is active; and after that, what is decided. Of what a last
+//      resource decides: ask_last_resources makes it definite.
 //   3. work_on_sites: before a rollback, what is prepared, once more.
 //
 // Were the log read before the engine was asked, a transaction could decide and end in between: undecided by the older
@@ -42,6 +43,8 @@ RecoveryReport RecoveryPass::run() {
   ask_sites();
   read_engines_then_logs();
   judge_identities();
+  read_last_resources();
+  ask_last_resources();
   add_listed();
   add_decided();
   add_unconfirmed();
@@ -49,6 +52,7 @@ RecoveryReport RecoveryPass::run() {
   if (!how_.dry_run) {
     tell_engines();
     finish_decisions();
+    clear_last_resources();
     raise_marks();
     note_resources();
     remember_failures();
@@ -87,15 +91,21 @@ void RecoveryPass::ask(Site& site) {
   }
   site.listed = std::move(listed).value();
   site.report.prepared = site.listed.size();
+  if (!probe->capabilities.decides) {
+    site.kept.emplace();
+  } else if (auto kept = site.manager().decisions()) {
+    site.kept = std::move(kept).value();
+  }
+}
+
+void RecoveryPass::ask_engine(const TransactionId& id) {
+  const Log* log = find_log(id.log);
+  if (log == nullptr || log->hand->live_incarnation != id.incarnation || live_.contains(id)) return;
+  live_.emplace(
+      id, log->hand->live == nullptr ? LiveState{.says = EngineSays::active, .done = {}} : log->hand->live->state(id));
 }
 
 void RecoveryPass::read_engines_then_logs() {
-  const auto ask_engine = [this](const TransactionId& id) {
-    const Log* log = find_log(id.log);
-    if (log == nullptr || log->hand->live_incarnation != id.incarnation || live_.contains(id)) return;
-    live_.emplace(id, log->hand->live == nullptr ? LiveState{.says = EngineSays::active, .done = {}}
-                                                 : log->hand->live->state(id));
-  };
   for (const Site& site : sites_) {
     for (const PreparedBranch& listed : site.listed) {
       if (const auto id = listed.xid.transaction()) ask_engine(*id);
@@ -328,20 +338,33 @@ void RecoveryPass::fill_log(Branch& branch) {
   }
   report.lines.push_back(std::move(line));
 
-  const auto decision = log.unfinished.find(id);
-  if (decision != log.unfinished.end()) {
-    evidence.log = LogSays::decided;
+  evidence.log = decider_says(log, id, evidence);
+  const std::string decider = id.kind == DeciderKind::log ? "log" : "last resource " + id.decider;
+  if (const auto decision = log.unfinished.find(id); decision != log.unfinished.end()) {
     report.label = decision->second.label;
     report.decided_at_ms = decision->second.decided_at_ms;
-    report.lines.emplace_back("log: decided to commit, not finished");
-  } else if (log.hand->log->is_over(id)) {
-    evidence.log = LogSays::finished;
-    report.lines.emplace_back(log.hand->log->forgotten(id)
-                                  ? "log: decided to commit, and given up by a person (`assent forget`)"
-                                  : "log: finished; every branch gave positive evidence");
-  } else {
-    evidence.log = LogSays::nothing;
-    report.lines.emplace_back("log: no decision");
+  }
+  switch (evidence.log) {
+    case LogSays::decided:
+      report.lines.push_back(decider + ": decided to commit, not finished");
+      break;
+    case LogSays::finished:
+      report.lines.emplace_back(log.hand->log->forgotten(id)
+                                    ? "log: decided to commit, and given up by a person (`assent forget`)"
+                                    : "log: finished; every branch gave positive evidence");
+      break;
+    case LogSays::nothing:
+      report.lines.push_back(decider + ": no decision");
+      break;
+    case LogSays::barred:
+      report.lines.push_back(decider + ": did not commit, and never can");
+      break;
+    case LogSays::silent:
+      report.lines.push_back(decider + ": cannot be asked now");
+      break;
+    case LogSays::missing:
+      report.lines.push_back(decider + ": not configured here, or another database than it was");
+      break;
   }
 
   evidence.identity = identity_of(log, report.xid.bqual, branch.site);

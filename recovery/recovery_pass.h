@@ -26,7 +26,7 @@ class RecoveryPass {
     LogId id{};
     std::map<Incarnation, IncarnationRecord> incarnations;
     std::map<std::string, Identity> recorded;
-    std::map<TransactionId, Decision> unfinished;
+    std::map<TransactionId, Decision> unfinished;  // also those that a last resource keeps
   };
 
   struct Site;
@@ -45,6 +45,9 @@ class RecoveryPass {
     ResourceReport report;
     bool asked = false;
     std::vector<PreparedBranch> listed;
+    std::optional<std::vector<KeptDecision>> kept;  // as a last resource; nothing when it could not be read
+    std::vector<Xid> needless;                      // of those: rows of what is over
+    std::vector<Xid> bars;                          // of those: rows that keep a session of the past from committing
     std::vector<Branch*> branches;
     std::optional<Reply> failure;  // once set, the database is not asked again in this pass; guarded by failures_ where
                                    // branches run in parallel
@@ -55,9 +58,17 @@ class RecoveryPass {
   void ask_sites();
   void ask(Site& site);
   void read_engines_then_logs();
+  void ask_engine(const TransactionId& id);
   void judge_identities();
   void judge_identity(Site& site, const Log& log);
   IdentityIs identity_of(const Log& log, const std::string& name, const Site* site) const;
+
+  void read_last_resources();
+  void take_kept(Site& site, const KeptDecision& kept);
+  void ask_last_resources();
+  LogSays ask_last_resource(const TransactionId& id);
+  bool gone_for_certain(const Log& log, Incarnation incarnation) const;
+  LogSays decider_says(const Log& log, const TransactionId& id, const Evidence& evidence) const;
 
   Branch& branch(const Xid& xid);
   Branch& foreign_branch(const Site& site, const PreparedBranch& listed);
@@ -72,6 +83,7 @@ class RecoveryPass {
   void work_on_sites();
   void work(Site& site);
   void for_branches(const Site& site, const std::function<void(Branch&)>& work) const;
+  void in_parallel(std::size_t count, const std::function<void(std::size_t)>& work) const;
   void ask_witness(Site& site, Branch& branch);
   void list_again(Site& site);
   void act(Site& site, Branch& branch);
@@ -83,6 +95,7 @@ class RecoveryPass {
 
   void tell_engines();
   void finish_decisions();
+  void clear_last_resources();
   void raise_marks();
   void raise_mark(const Log& log, const IncarnationRecord& record);
   std::uint64_t proven_over(const Log& log, const IncarnationRecord& record, std::uint64_t highest);
@@ -102,6 +115,7 @@ class RecoveryPass {
   std::map<Xid, Branch> branches_;                                 // ours
   std::map<std::pair<std::string, std::string>, Branch> foreign_;  // by database system and the name it gives
   std::map<TransactionId, LiveState> live_;
+  std::map<TransactionId, LogSays> last_resource_says_;
   std::map<std::pair<TransactionId, std::string>, std::string> unconfirmed_;
   std::vector<TransactionId> finished_;
   std::map<LogId, std::string> log_failures_;

@@ -38,9 +38,16 @@ void RecoveryPass::finish_decisions() {
       for (const DecidedBranch& each : decision.branches) {
         witnesses[branches_.at(xid_of(each)).site].push_back(xid_of(each));
       }
+      if (id.kind == DeciderKind::resource) witnesses[find_site(id.decider)].push_back(Xid::of(id, id.decider));
     }
     if (over.empty()) continue;
-    for (const TransactionId& id : over) log.hand->log->finish(id);
+    for (const TransactionId& id : over) {
+      if (id.kind == DeciderKind::resource && log.hand->live_incarnation != id.incarnation) {
+        log.hand->log->finish_recovered(id);
+      } else {
+        log.hand->log->finish(id);
+      }
+    }
     const bool durable = log.hand->log->flush();
     for (const TransactionId& id : over) {
       const bool live = log.hand->live_incarnation == id.incarnation;
@@ -88,7 +95,8 @@ std::uint64_t RecoveryPass::proven_over(const Log& log, const IncarnationRecord&
   bool all_usable = true;
   for (const auto& [name, identity] : log.recorded) {
     Site* site = find_site(name);
-    const bool usable = site != nullptr && !site->failure && identity_of(log, name, site) == IdentityIs::same;
+    const bool usable =
+        site != nullptr && !site->failure && site->kept && identity_of(log, name, site) == IdentityIs::same;
     all_usable = all_usable && usable;
     if (usable) sites.insert(site);
   }

@@ -33,6 +33,8 @@ struct Row {
 
 constexpr Mask live = of(IncarnationIs::live);
 constexpr Mask gone = of(IncarnationIs::gone, IncarnationIs::gone_adopted);
+constexpr Mask past =
+    of(IncarnationIs::gone, IncarnationIs::gone_adopted, IncarnationIs::gone_log_moved, IncarnationIs::unknown);
 constexpr Mask of_a_copy = of(IncarnationIs::gone_log_moved, IncarnationIs::gone_adopted);
 constexpr Mask listed = of(DatabaseSays::listed);
 
@@ -62,7 +64,7 @@ constexpr std::array table{
     Row{.incarnation = live,
         .engine = of(EngineSays::in_doubt),
         .resolution = {Verdict::wait, Action::none, 4,
-                       "the force of its decision failed; it is in doubt until the log is opened again"}},
+                       "in doubt until the log is opened again, or the last resource that decides it answers"}},
 
     // Is this the database that the log means?
     Row{.identity = of(IdentityIs::changed),
@@ -92,15 +94,22 @@ constexpr std::array table{
     Row{.log = of(LogSays::finished),
         .resolution = {Verdict::finished, Action::none, 5, "every branch gave positive evidence before"}},
 
+    // A last resource decides it, and does not say.
+    Row{.log = of(LogSays::silent),
+        .resolution = {Verdict::wait, Action::none, 1, "the last resource that decides it cannot be asked now"}},
+    Row{.log = of(LogSays::missing),
+        .resolution = {Verdict::needs_person, Action::none, 8,
+                       "the last resource that decides it is not configured here, or is another database than it was"}},
+
     // Decided: commit.
     Row{.log = of(LogSays::decided),
         .incarnation = live,
         .engine = of(EngineSays::rollback_unconfirmed),
         .resolution = {Verdict::needs_person, Action::none, 4,
-                       "the log holds a decision to commit, and the engine says it rolled back"}},
+                       "a decision to commit is recorded, and the engine says it rolled back"}},
     Row{.log = of(LogSays::decided),
         .database = listed,
-        .resolution = {Verdict::commit, Action::commit, 1, "the log holds the decision to commit"}},
+        .resolution = {Verdict::commit, Action::commit, 1, "the decision to commit is recorded"}},
     Row{.log = of(LogSays::decided),
         .database = of(DatabaseSays::committed),
         .resolution = {Verdict::finished, Action::none, 7, "decided, and the witness says committed"}},
@@ -168,6 +177,11 @@ constexpr std::array table{
     Row{.incarnation = of(IncarnationIs::gone_log_moved),
         .resolution = {Verdict::needs_person, Action::none, 2,
                        "the log was copied or restored since, so it presumes nothing until a person adopts it"}},
+    Row{.log = of(LogSays::barred),
+        .incarnation = gone,
+        .database = listed,
+        .resolution = {Verdict::roll_back, Action::roll_back, 1,
+                       "the last resource that decides it did not commit, and never can"}},
     Row{.incarnation = gone,
         .database = listed,
         .resolution = {Verdict::roll_back, Action::roll_back, 2,
@@ -227,6 +241,12 @@ std::string_view to_string(LogSays log) {
       return "decided to commit";
     case LogSays::finished:
       return "finished";
+    case LogSays::barred:
+      return "not committed by its last resource";
+    case LogSays::silent:
+      return "decided by a last resource that cannot be asked now";
+    case LogSays::missing:
+      return "decided by a last resource that is not here";
   }
   return "?";
 }

@@ -17,11 +17,15 @@ enum class Owner {
   in_hand,         ///< its decider is a log that this process holds
 };
 
-/// What the deciding log says; must be read after the database was listed and after the engine was asked (rule 6).
+/// What the decider says: the log, or for a transaction with a last resource the row there, and the log only that it is
+/// over. Must be read after the database was listed and after the engine was asked (rule 6).
 enum class LogSays {
   nothing,   ///< no decision, and not below the mark
   decided,   ///< commit, not finished
   finished,  ///< below the mark, or seen finished by this process
+  barred,    ///< the last resource did not commit, and a row of recovery's keeps it from doing so
+  silent,    ///< the last resource cannot be asked now
+  missing,   ///< the last resource is not configured here, or is another database than it was
 };
 
 /// The incarnation in the branch's name (rule 2).

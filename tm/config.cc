@@ -15,6 +15,7 @@
 #endif
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -117,6 +118,33 @@ ResourceSpec read_resource(const std::string& name, const toml::table& table, co
   return spec;
 }
 
+std::vector<ResourceSpec> read_resources(const Reader& reader, const std::string& origin,
+                                         const std::string& directory) {
+  const toml::node* resources = reader.find("resources");
+  if (resources == nullptr) return {};
+  std::vector<ResourceSpec> out;
+  if (!resources->is_table()) reader.wrong_type(*resources, "resources", "a table of resources by name");
+  std::set<std::string> names;
+  const auto claim_name = [&](const std::string& name, const toml::node& where) {
+    if (!names.insert(name).second) {
+      reader.refuse(where.source(), "the resource name '" + name + "' stands twice (formerly counts)",
+                    "every name, present or former, may belong to one resource only");
+    }
+  };
+  for (const auto& [key, value] : *resources->as_table()) {
+    const std::string name(key.str());
+    if (!is_resource_name(name)) {
+      reader.refuse(key.source(), "the resource name '" + name.substr(0, 80) + "' cannot be used",
+                    "use 1 to 64 letters, digits, '_', '-' or '.', a letter or digit first");
+    }
+    if (!value.is_table()) reader.wrong_type(value, "resources." + name, "a table with a url");
+    out.push_back(read_resource(name, *value.as_table(), origin, directory));
+    claim_name(name, value);
+    for (const std::string& old : out.back().formerly) claim_name(old, value);
+  }
+  return out;
+}
+
 }  // namespace
 
 Config parse_config(const std::string& text, const std::string& origin, const std::string& directory) {
@@ -129,7 +157,7 @@ Config parse_config(const std::string& text, const std::string& origin, const st
                 "correct the line; the format is TOML");
   }
   const Reader reader(root, "", origin);
-  reader.only({"node", "log", "recovery_interval_ms", "threads", "ack_at", "behind", "resources"});
+  reader.only({"node", "log", "recovery_interval_ms", "threads", "ack_at", "behind", "last_resource", "resources"});
   Config config;
   config.node = reader.text("node");
   if (!is_resource_name(config.node)) {
@@ -152,26 +180,13 @@ Config parse_config(const std::string& text, const std::string& origin, const st
     }
   }
   config.behind = reader.number("behind", config.behind, 0, 1'000'000);
-  const toml::node* resources = reader.find("resources");
-  if (resources == nullptr) return config;
-  if (!resources->is_table()) reader.wrong_type(*resources, "resources", "a table of resources by name");
-  std::set<std::string> names;
-  const auto claim_name = [&](const std::string& name, const toml::node& where) {
-    if (!names.insert(name).second) {
-      reader.refuse(where.source(), "the resource name '" + name + "' stands twice (formerly counts)",
-                    "every name, present or former, may belong to one resource only");
+  config.resources = read_resources(reader, origin, directory);
+  if (const toml::node* last = reader.find("last_resource")) {
+    config.last_resource = reader.text("last_resource");
+    const bool known = std::ranges::count(config.resources, config.last_resource, &ResourceSpec::name) != 0;
+    if (!known || config.last_resource.size() > TransactionId::max_decider) {
+      reader.wrong_type(*last, "last_resource", "the name of a resource that is configured here, of at most 39 bytes");
     }
-  };
-  for (const auto& [key, value] : *resources->as_table()) {
-    const std::string name(key.str());
-    if (!is_resource_name(name)) {
-      reader.refuse(key.source(), "the resource name '" + name.substr(0, 80) + "' cannot be used",
-                    "use 1 to 64 letters, digits, '_', '-' or '.', a letter or digit first");
-    }
-    if (!value.is_table()) reader.wrong_type(value, "resources." + name, "a table with a url");
-    config.resources.push_back(read_resource(name, *value.as_table(), origin, directory));
-    claim_name(name, value);
-    for (const std::string& old : config.resources.back().formerly) claim_name(old, value);
   }
   return config;
 }

@@ -17,6 +17,7 @@ namespace assent {
 ///     recovery_interval_ms = 1000      # how often recovery looks (default 1000)
 ///     threads = 16                     # for the verbs of all branches but a transaction's first (default 16)
 ///     ack_at = "finished"              # or "decided": commit() answers at the durable decision (AckAt)
+///     last_resource = "ledger"         # decides by a row of its own, instead of the log (TransactionOptions)
 ///     behind = 1000                    # most transactions whose phase two goes on behind their callers (default 1000)
 ///
 ///     [resources.ledger]
@@ -30,6 +31,7 @@ struct Config {
   std::chrono::milliseconds recovery_interval{1000};
   std::size_t threads = 16;
   AckAt ack_at = AckAt::finished;
+  std::string last_resource;                ///< empty: the log decides
   std::size_t behind = 1000;                ///< one more finishes before its commit() answers
   std::size_t log_segment_bytes = 4 << 20;  ///< of one file of the log; two of them at most, in the ordinary run
   std::vector<ResourceSpec> resources;

@@ -17,6 +17,14 @@ std::vector<bool> read_only_flags(const TransactionState& state) {
   return flags;
 }
 
+std::optional<BranchIndex> last_resource(const TransactionState& state) {
+  if (state.id.kind != DeciderKind::resource) return std::nullopt;
+  for (BranchIndex i = 0; i < state.branches.size(); ++i) {
+    if (state.branches[i].resource->manager->name() == state.id.decider) return i;
+  }
+  return std::nullopt;
+}
+
 /// Of every effect but Force and Over.
 BranchIndex branch_of(const Effect& effect) {
   return std::visit(
@@ -32,7 +40,7 @@ BranchIndex branch_of(const Effect& effect) {
 Driver::Driver(Engine& engine, std::shared_ptr<TransactionState> state)
     : engine_(engine),
       state_(std::move(state)),
-      machine_(read_only_flags(*state_)),
+      machine_(read_only_flags(*state_), last_resource(*state_)),
       evidence_(state_->branches.size()),
       ended_(state_->branches.size()) {}
 
@@ -151,22 +159,31 @@ Event Driver::answer_to(const Effect& effect) {
     Reply reply = enlisted.branch->end();
     return BranchReplied{index, reply.is_ok() ? enlisted.branch->commit_one_phase() : std::move(reply)};
   }
+  if (std::holds_alternative<Decide>(effect)) {
+    Reply reply = enlisted.branch->end();
+    // If we crash while it commits, recovery asks its row.
+    if (reply.is_ok()) reply = enlisted.branch->commit_deciding(to_bytes(decision()));
+    if (reply.is_ok() && reply.certainty == Certainty::done) note_decided();
+    return BranchReplied{index, std::move(reply)};
+  }
   const Xid xid = enlisted.branch->xid();
   // The session is of no more use, and while it lives it may hold what the witness waits for.
   enlisted.branch.reset();
   const Result<Fate> fate = enlisted.resource->manager->settle(xid);
+  if (fate && *fate == Fate::committed && !machine_.is_one_phase()) note_decided();
   return Settled{index, fate ? *fate : Fate::unknown};
 }
 
 void Driver::tell(const Effect& effect, bool done) {
-  static constexpr std::string_view verbs[] = {"prepare", "commit one phase", "force", "commit", "rollback", "settle"};
+  static constexpr std::string_view verbs[] = {"prepare",  "commit one phase", "force", "commit",
+                                               "rollback", "settle",           "decide"};
   const std::string_view resource = std::holds_alternative<Force>(effect)
                                         ? std::string_view()
                                         : state_->branches[branch_of(effect)].resource->manager->name();
   engine_.observer().step({state_->id, verbs[effect.index()], resource, done});
 }
 
-ForceResult Driver::force() {
+Decision Driver::decision() const {
   Decision decision;
   decision.id = state_->id;
   decision.label = state_->label;
@@ -175,10 +192,20 @@ ForceResult Driver::force() {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
     decision.branches.push_back({state_->branches[i].resource->manager->name(), evidence_[i]});
   }
-  switch (engine_.log().force(decision)) {
+  return decision;
+}
+
+void Driver::note_decided() {
+  decided_ = true;
+  engine_.observer().decided(state_->id);
+}
+
+ForceResult Driver::force() {
+  // Readers that prepared beside the only writer, and a last resource that took no part: nobody is there to decide.
+  if (state_->id.kind != DeciderKind::log) return ForceResult::refused;
+  switch (engine_.log().force(decision())) {
     case Forced::durable:
-      decided_ = true;
-      engine_.observer().decided(state_->id);
+      note_decided();
       return ForceResult::durable;
     case Forced::refused:
       engine_.observer().log_stalled(engine_.log().poisoned().value_or("the log refused a decision"));

@@ -48,6 +48,8 @@ class Driver : public std::enable_shared_from_this<Driver> {
   two_phase::Event next();
   void post(two_phase::Event event);
   void go_on() noexcept;
+  Decision decision() const;
+  void note_decided();
   two_phase::ForceResult force();
   bool deadline_passed() const;
 

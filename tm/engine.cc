@@ -74,6 +74,7 @@ std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapt
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
     : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
       ack_at_(config.ack_at),
+      last_resource_(config.last_resource),
       behind_at_most_(config.behind),
       recovery_interval_(config.recovery_interval) {
   std::vector<RecoverableResource> recoverable;
@@ -133,7 +134,13 @@ std::shared_ptr<TransactionState> Engine::begin(const TransactionOptions& option
   if (options.deadline) state->deadline = steady_now() + *options.deadline;
   state->label = options.label;
   state->ack_at = options.ack_at.value_or(ack_at_);
-  state->id = live_->begin();
+  const std::string& last = options.last_resource.value_or(last_resource_);
+  if (!last.empty() && last.size() > TransactionId::max_decider) {
+    throw Error(ErrorCode::misuse, "the name of the last resource '" + last + "' has more than 39 bytes",
+                "it is part of every branch's name: give the resource a shorter name, and the old one as `formerly`");
+  }
+  if (!last.empty()) static_cast<void>(find(last));
+  state->id = live_->begin(last);
   return state;
 }
 
@@ -217,7 +224,44 @@ Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool co
     }
     state->over = true;
   }
+  if (commit) enlist_last_resource(*state);
   return drive(state, commit);
+}
+
+void Engine::check_last_resource(const ResourceEntry& entry, bool read_only) const {
+  if (read_only) {
+    throw Error(ErrorCode::misuse, "resource '" + entry.manager->name() + "' decides this transaction, so it writes",
+                "do not declare its branch read-only, or choose another last resource");
+  }
+  if (entry.admitted->decides) return;
+  throw Error(ErrorCode::resource_unfit, "resource '" + entry.manager->name() + "' cannot be a last resource",
+              "its adapter must be able to, and Assent's witness table be there: run `assent doctor`");
+}
+
+/// A last resource that the application did not use: a branch with nothing but the decision. Where no decision is
+/// needed, it is not.
+void Engine::enlist_last_resource(TransactionState& state) {
+  if (state.id.kind != DeciderKind::resource || state.rollback_only) return;
+  ResourceEntry& entry = *resources_.find(state.id.decider)->second;
+  const auto is_it = [&](const Enlisted& each) { return each.resource == &entry; };
+  if (std::ranges::any_of(state.branches, is_it)) return;
+  if (std::ranges::count(state.branches, false, &Enlisted::read_only) < 2) return;
+  try {
+    admit(entry);
+    check_last_resource(entry, false);
+  } catch (const Error& error) {
+    state.rollback_only = true;
+    state.rollback_reason = error.what();
+    return;
+  }
+  auto started = entry.manager->start(Xid::of(state.id, state.id.decider), {.deadline = state.deadline});
+  if (!started) {
+    state.rollback_only = true;
+    state.rollback_reason = "the last resource '" + state.id.decider + "' opened no branch";
+    state.rollback_cause = started.failure();
+    return;
+  }
+  state.branches.push_back({&entry, false, false, std::move(started).value()});
 }
 
 Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept {
@@ -338,7 +382,7 @@ RecoveryReport Engine::recovery_pass(bool ask_all_now) {
     if (branch.transaction && branch.needs_person()) call_for_person(branch);
   }
   release_clean(report);
-  settle_one_phase();
+  settle_in_doubt();
   return report;
 }
 
@@ -396,12 +440,12 @@ void Engine::release_clean(const RecoveryReport& report) {
   });
 }
 
-void Engine::settle_one_phase() {
-  for (const auto& [id, resource] : live_->one_phase_in_doubt()) {
+void Engine::settle_in_doubt() {
+  for (const auto& [id, resource] : live_->to_settle()) {
     const auto& manager = resources_.find(resource)->second->manager;
     const Result<Fate> fate = manager->settle(Xid::of(id, resource));
     if (!fate || (*fate != Fate::committed && *fate != Fate::rolled_back)) continue;
-    live_->settled(id, *fate == Fate::committed ? OutcomeKind::committed : OutcomeKind::rolled_back);
+    if (live_->settled(id, *fate == Fate::committed ? OutcomeKind::committed : OutcomeKind::rolled_back)) want_pass();
     observer_->resolved(id, resource, Reply::ok());
   }
 }
@@ -413,7 +457,7 @@ Outcome Engine::outcome(const TransactionId& id) {
     if (const auto known = live_->known(id)) return *known;
     return {OutcomeKind::in_doubt, id, "it is still running in this process", {}, {}};
   }
-  settle_one_phase();
+  settle_in_doubt();
   if (const auto known = live_->known(id)) return *known;
   if (id.log == log().id()) return judge(id, log(), id.incarnation == incarnation_);
   for (const SlotState& slot : directory_->slots()) {
@@ -448,7 +492,8 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
     return {OutcomeKind::in_doubt, id, "the process that runs it is alive and has not decided", {}, {}};
   }
   for (const IncarnationRecord& each : log.incarnations()) {
-    if (each.incarnation == id.incarnation && each.presumable) return ask_witnesses(id, log);
+    if (each.incarnation != id.incarnation || !each.presumable) continue;
+    return ask_witnesses(id, log);
   }
   return {OutcomeKind::in_doubt, id, "its log is a copy, or has forgotten when it ran, and presumes nothing", {}, {}};
 }
@@ -458,6 +503,15 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
 Outcome Engine::judge_unproven(const TransactionId& id, const DecisionLog& log) {
   if (auto end = remembered_end(id, log)) return *std::move(end);
   const auto decision = log.find(id);
+  if (!decision && id.kind == DeciderKind::resource && !log.is_over(id)) {
+    // Its row, once it can be read, was committed.
+    ResourceEntry* entry = logged_as(id.decider);
+    const auto fate =
+        entry == nullptr ? Result<Fate>(Fate::unknown) : entry->manager->fate(Xid::of(id, id.decider), {});
+    if (fate && *fate == Fate::committed) {
+      return {OutcomeKind::committed, id, "", {}, {{id.decider, "committed", {}}}};
+    }
+  }
   if (!decision) {
     return {
         OutcomeKind::in_doubt, id, "the process that holds its log is alive, and no decision is left there", {}, {}};
@@ -486,8 +540,10 @@ Outcome Engine::ask_witnesses(const TransactionId& id, const DecisionLog& log) {
     return Outcome(OutcomeKind::in_doubt, id, "resource '" + name + "' " + why, reply, {});
   };
   // Undecided by a process that is gone: rolled back, unless it was a one-phase commit, which only its database knows,
-  // and that can be any database the log ever knew.
-  for (const LoggedResource& logged : log.resources()) {
+  // and that can be any database the log ever knew. A last resource has the first word: if it committed, that decided.
+  std::vector<LoggedResource> known = log.resources();
+  std::ranges::stable_partition(known, [&](const LoggedResource& each) { return each.name == id.decider; });
+  for (const LoggedResource& logged : known) {
     ResourceEntry* entry = logged_as(logged.name);
     if (entry == nullptr) return unknown(logged.name, "may have committed it, and is not configured here", {});
     const Result<Probe> probe = entry->manager->probe();

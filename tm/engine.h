@@ -74,6 +74,8 @@ class Engine {
   std::shared_ptr<TransactionState> begin(const TransactionOptions& options);
   /// Checks once that the resource may take part. Throws Error.
   void admit(ResourceEntry& entry);
+  /// Of an admitted resource. Throws Error when a transaction that it is to decide cannot have this branch.
+  void check_last_resource(const ResourceEntry& entry, bool read_only) const;
   ResourceEntry* entry(const ResourceManager& manager);
   std::shared_ptr<ResourceManager> find(std::string_view name) const;
 
@@ -102,6 +104,7 @@ class Engine {
   std::unique_ptr<Slot> claim_slot();
   /// The resource that a log knows by this name, now or formerly; null when none is configured.
   ResourceEntry* logged_as(std::string_view name) const;
+  void enlist_last_resource(TransactionState& state);
   Outcome drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept;
   Outcome conclude(Driver& driver);
   bool may_go_behind(const TransactionState& state);
@@ -111,7 +114,7 @@ class Engine {
   void adopt_orphans(const RecoveryReport& last);
   void release_clean(const RecoveryReport& report);
   void call_for_person(const BranchReport& branch);
-  void settle_one_phase();
+  void settle_in_doubt();
   Outcome judge(const TransactionId& id, const DecisionLog& log, bool process_lives);
   Outcome judge_unproven(const TransactionId& id, const DecisionLog& log);
   Outcome ask_witnesses(const TransactionId& id, const DecisionLog& log);
@@ -130,6 +133,7 @@ class Engine {
   std::unique_ptr<WorkerPool> executor_;
   std::unique_ptr<WorkerPool> finisher_;
   const AckAt ack_at_;
+  const std::string last_resource_;  ///< of transactions that name none; empty: the log decides
   const std::size_t behind_at_most_;
   std::atomic<std::size_t> behind_{0};  ///< transactions whose callers went on before phase two
 

@@ -4,17 +4,33 @@
 
 namespace assent::detail {
 
+namespace {
+
+std::string in_doubt_at(const Outcome& outcome) {
+  for (const BranchOutcome& branch : outcome.branches()) {
+    if (branch.state == "in doubt") return branch.resource;
+  }
+  return {};
+}
+
+}  // namespace
+
 LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer)
     : log_(log), incarnation_(incarnation), observer_(observer) {
   log_.raise_mark(incarnation_, next_);
 }
 
-TransactionId LiveTable::begin() {
+TransactionId LiveTable::begin(const std::string& last_resource) {
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
   const std::lock_guard lock(mutex_);
-  const TransactionId id{DeciderKind::log, log_.id(), incarnation_, next_++};
-  entries_.emplace(id.sequence, Entry{});
-  return id;
+  const auto entry = entries_.emplace(next_++, Entry{}).first;
+  entry->second.last_resource = last_resource;
+  return id_of(entry->first, entry->second);
+}
+
+TransactionId LiveTable::id_of(std::uint64_t sequence, const Entry& entry) const {
+  return {entry.last_resource.empty() ? DeciderKind::log : DeciderKind::resource, log_.id(), incarnation_, sequence,
+          entry.last_resource};
 }
 
 void LiveTable::acknowledge(const Outcome& outcome) {
@@ -37,7 +53,8 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   bool left = false;
   for (const BranchOutcome& branch : outcome.branches()) {
     if (branch.state == "committed") entry.done.push_back(branch.resource);
-    if (branch.state == "rollback unconfirmed") {
+    const bool in_doubt = branch.state == "in doubt" && branch.resource != entry.last_resource;
+    if (branch.state == "rollback unconfirmed" || in_doubt) {
       const auto known = ending.evidence.find(branch.resource);
       entry.unconfirmed.emplace(branch.resource, known == ending.evidence.end() ? std::string() : known->second);
     }
@@ -46,7 +63,8 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   switch (outcome.kind()) {
     case OutcomeKind::in_doubt:
       entry.says = EngineSays::in_doubt;
-      entry.one_phase = ending.one_phase;
+      entry.settles = entry.last_resource;
+      if (ending.one_phase) entry.settles = in_doubt_at(outcome);
       return;
     case OutcomeKind::heuristic:
       // Stays until a person forgets it; what is pending beside it goes on.
@@ -64,16 +82,33 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   }
 }
 
-void LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
+bool LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
   const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(id.sequence);
+  if (found == entries_.end() || found->second.settles.empty()) return false;  // another thread was told, too
+  Entry& entry = found->second;
+  const std::string settled_by = std::exchange(entry.settles, {});
+  const bool committed = kind == OutcomeKind::committed;
   if (const auto known = outcomes_.find(id.sequence); known != outcomes_.end()) {
     std::vector<BranchOutcome> branches = known->second.branches();
     for (BranchOutcome& branch : branches) {
-      if (branch.state == "in doubt") branch.state = to_string(kind);
+      if (branch.state != "in doubt") continue;
+      branch.state = branch.resource == settled_by ? to_string(kind) : committed ? "pending" : "rollback unconfirmed";
     }
     known->second = Outcome(kind, id, known->second.reason(), known->second.cause(), std::move(branches));
   }
-  over(id);
+  // Of a one-phase commit there is no other branch than perhaps readers.
+  if (entry.last_resource.empty()) entry.unconfirmed.clear();
+  if (entry.unconfirmed.empty()) {
+    over(id);
+    return false;
+  }
+  entry.says = committed ? EngineSays::decided : EngineSays::rollback_unconfirmed;
+  if (committed) {
+    entry.unconfirmed.clear();
+    entry.done.push_back(settled_by);
+  }
+  return true;
 }
 
 std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
@@ -106,16 +141,11 @@ bool LiveTable::active(const TransactionId& id) const {
   return id.incarnation == incarnation_ && found != entries_.end() && found->second.says == EngineSays::active;
 }
 
-std::vector<std::pair<TransactionId, std::string>> LiveTable::one_phase_in_doubt() const {
+std::vector<std::pair<TransactionId, std::string>> LiveTable::to_settle() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::pair<TransactionId, std::string>> out;
   for (const auto& [sequence, entry] : entries_) {
-    if (!entry.one_phase) continue;
-    const auto outcome = outcomes_.find(sequence);
-    if (outcome == outcomes_.end()) continue;
-    for (const BranchOutcome& branch : outcome->second.branches()) {
-      if (branch.state == "in doubt") out.emplace_back(outcome->second.id(), branch.resource);
-    }
+    if (!entry.settles.empty()) out.emplace_back(id_of(sequence, entry), entry.settles);
   }
   return out;
 }
@@ -132,7 +162,7 @@ std::vector<UnconfirmedRollback> LiveTable::rollback_unconfirmed() {
   std::vector<UnconfirmedRollback> out;
   for (const auto& [sequence, entry] : entries_) {
     if (entry.says != EngineSays::rollback_unconfirmed) continue;
-    const TransactionId id{DeciderKind::log, log_.id(), incarnation_, sequence};
+    const TransactionId id = id_of(sequence, entry);
     for (const auto& [resource, evidence] : entry.unconfirmed) out.push_back({id, resource, evidence});
   }
   return out;

@@ -18,7 +18,7 @@ namespace assent::detail {
 
 /// How a transaction came to its end.
 struct Ending {
-  bool decided = false;                         ///< the decision is durable in the log
+  bool decided = false;                         ///< the decision is durable: in the log, or with the last resource
   bool one_phase = false;                       ///< committed, or tried to, by its only writer alone
   std::map<std::string, std::string> evidence;  ///< Branch::evidence() by resource
 };
@@ -31,22 +31,23 @@ class LiveTable : public LiveTransactions {
  public:
   LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observer);
 
-  /// A new transaction, in the table from now on.
-  TransactionId begin();
+  /// A new transaction, in the table from now on. `last_resource` decides it, or when that is empty, the log.
+  TransactionId begin(const std::string& last_resource = {});
   /// Its caller goes on at the decision: what it was told is what others are told. The transaction stays active.
   void acknowledge(const Outcome& outcome);
   /// Files the transaction under what is left to do for it; when that is nothing, tells the log.
   void complete(const Outcome& outcome, const Ending& ending);
-  /// A one-phase commit in doubt that has been settled.
-  void settled(const TransactionId& id, OutcomeKind kind);
+  /// A one-phase commit in doubt, or a last resource's, that has been settled. True when there is more to do: the other
+  /// branches are left to recovery.
+  bool settled(const TransactionId& id, OutcomeKind kind);
 
   /// The last that is known of it: nothing for one that was never here, or too long ago.
   std::optional<Outcome> known(const TransactionId& id) const;
   bool is_active(const TransactionId& id) const;
   /// Blocks while it is active, `patience` at most.
   void wait_until_ended(const TransactionId& id, std::optional<std::chrono::milliseconds> patience);
-  /// One-phase commits in doubt, with their only resource.
-  std::vector<std::pair<TransactionId, std::string>> one_phase_in_doubt() const;
+  /// Commits in doubt that a resource can settle, and that resource: the only one, or the last resource.
+  std::vector<std::pair<TransactionId, std::string>> to_settle() const;
 
   LiveState state(const TransactionId& id) override;
   std::vector<UnconfirmedRollback> rollback_unconfirmed() override;
@@ -56,15 +57,17 @@ class LiveTable : public LiveTransactions {
  private:
   struct Entry {
     EngineSays says = EngineSays::active;
-    bool one_phase = false;
+    std::string last_resource;
+    std::string settles;  ///< in doubt: the resource that can settle it, or empty
     std::vector<std::string> done;
-    std::map<std::string, std::string> unconfirmed;  ///< evidence by resource
+    std::map<std::string, std::string> unconfirmed;  ///< evidence by resource; in doubt: what may become so
     std::optional<Outcome> acknowledged;             ///< while it is active: however many others end meanwhile
   };
   static constexpr std::size_t remembered = 10000;
 
   /// mutex_ is held.
   bool active(const TransactionId& id) const;
+  TransactionId id_of(std::uint64_t sequence, const Entry& entry) const;
   void file(const Outcome& outcome, const Ending& ending);
   void over(const TransactionId& id);
   void remember(const Outcome& outcome);

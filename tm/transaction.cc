@@ -113,6 +113,10 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
   }
   try {
     engine_->admit(*entry);
+    const TransactionId& id = state_->id;
+    if (id.kind == DeciderKind::resource && id.decider == manager->name()) {
+      engine_->check_last_resource(*entry, options.read_only);
+    }
   } catch (const Error& error) {
     set_rollback_only(error.what());
     throw;

@@ -24,8 +24,11 @@ struct TransactionOptions {
   /// From begin() to the decision; travels into the databases' statement and lock timeouts. Prepare and phase two are
   /// never cut off by it.
   std::optional<std::chrono::milliseconds> deadline = {};
-  std::string label;                 ///< for every listing; at most 256 bytes
+  std::string label = {};            ///< for every listing; at most 256 bytes
   std::optional<AckAt> ack_at = {};  ///< the configuration's, when not said
+  /// The resource that decides: it is not prepared, but commits last, with the decision as a row in its own
+  /// transaction, and the log is not written. Empty: the log decides. The configuration's, when not said.
+  std::optional<std::string> last_resource = {};
 };
 
 struct BranchOptions {

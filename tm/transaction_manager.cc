@@ -37,7 +37,8 @@ Outcome TransactionManager::run_attempts(const RunOptions& options, const std::f
       if (*left < std::chrono::milliseconds(0)) left = std::chrono::milliseconds(0);
     }
     const bool last = attempt >= options.attempts || (left && attempt > 1 && left->count() == 0);
-    Transaction transaction = begin({.deadline = left, .label = options.label, .ack_at = options.ack_at});
+    Transaction transaction = begin(
+        {.deadline = left, .label = options.label, .ack_at = options.ack_at, .last_resource = options.last_resource});
     try {
       work(transaction);
     } catch (...) {

@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,7 @@ struct RunOptions {
   std::string label = {};
   unsigned attempts = 3;             ///< tried again only when rolled back by a deadlock or a serialization failure
   std::optional<AckAt> ack_at = {};  ///< the configuration's, when not said
+  std::optional<std::string> last_resource = {};  ///< as TransactionOptions::last_resource
 };
 
 /// The public door: opens the node's log, finishes in the background what an earlier crash left, and begins

@@ -47,6 +47,12 @@ class Branch {
   virtual Reply prepare() = 0;
   /// Without prepare(). unknown: ResourceManager::settle() makes it definite.
   virtual Reply commit_one_phase() = 0;
+  /// The same, and in the branch's own transaction a row that holds `decision` (at most max_decision bytes): the other
+  /// branches are prepared, and with this commit the whole transaction is decided. Without the row nothing is
+  /// committed, and what is committed is durable, whatever the session is set to. unknown: settle() makes it definite,
+  /// and ResourceManager::decisions() lists it. Only where Capabilities::decides.
+  virtual Reply commit_deciding(const std::string& decision);
+  static constexpr std::size_t max_decision = 16384;
   /// After prepare().
   virtual Reply commit() = 0;
   /// Before or after prepare(). ok after prepare(): the branch is not prepared any more, durably.
@@ -69,5 +75,9 @@ class Branch {
  protected:
   Branch() = default;
 };
+
+inline Reply Branch::commit_deciding(const std::string&) {
+  return Reply::not_done(Code::protocol_error, "this adapter cannot be a last resource");
+}
 
 }  // namespace assent

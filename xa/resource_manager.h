@@ -21,6 +21,7 @@ struct Capabilities {
   bool any_session_finishes_prepared = false;  ///< also while the session that prepared is still connected
   bool session_bound_to_thread = false;
   bool settles_one_phase = false;  ///< settle() works (Assent's witness table is there)
+  bool decides = false;            ///< Branch::commit_deciding() and decisions() work too: can be a last resource
   bool answers_at_once = false;    ///< no verb waits for network, disk or lock: never worth another thread
   bool sends_ahead = false;  ///< Branch::send_ahead() sends: what is sent ahead is not worth another thread either
 };
@@ -52,6 +53,13 @@ enum class Fate {
 };
 
 std::string_view to_string(Fate fate);
+
+/// A row that Branch::commit_deciding() or settle() committed, as the last resource keeps it.
+struct KeptDecision {
+  Xid branch;                 ///< the last resource's own, as Xid::undecided() names it
+  Fate fate = Fate::unknown;  ///< committed, or rolled_back
+  std::string decision;       ///< as given to commit_deciding(); empty where settle() barred it
+};
 
 /// How a branch is finished from outside of its session.
 struct FinishOptions {
@@ -110,6 +118,10 @@ class ResourceManager {
   /// After a one-phase commit whose reply was lost: makes the fate definite by writing the opposite under the same
   /// key. Answers committed or rolled_back, or a failure to be asked again.
   virtual Result<Fate> settle(const Xid& xid) = 0;
+
+  /// Every row of commit_deciding(), and of settle() where that answered rolled_back, of all logs; what is answered is
+  /// durable. forget() removes them.
+  virtual Result<std::vector<KeptDecision>> decisions() { return std::vector<KeptDecision>(); }
 
   /// True when no session can still bring a prepare or commit of this branch: proof, not an empty scan. With
   /// options.carrier_is_dead the session is ended if it is found.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 namespace assent {
 namespace {
@@ -68,6 +69,17 @@ bool within_limits(const Xid& xid) {
   return !xid.gtrid.empty() && xid.gtrid.size() <= Xid::max_part && xid.bqual.size() <= Xid::max_part;
 }
 
+std::optional<DeciderKind> kind_of(char letter) {
+  for (const DeciderKind each : {DeciderKind::log, DeciderKind::resource}) {
+    if (letter == static_cast<char>(each)) return each;
+  }
+  return std::nullopt;
+}
+
+bool is_decider_name(std::string_view name) {
+  return name.size() <= TransactionId::max_decider && is_resource_name(name);
+}
+
 bool is_alphanumeric(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -111,36 +123,52 @@ std::optional<std::uint64_t> from_hex64(std::string_view hex) {
 
 std::string TransactionId::text() const {
   return std::string(1, static_cast<char>(kind)) + '-' + to_hex64(static_cast<std::uint64_t>(log)) + '-' +
-         to_hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence);
+         to_hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence) +
+         (kind == DeciderKind::resource ? '-' + decider : "");
+}
+
+std::strong_ordering TransactionId::operator<=>(const TransactionId& other) const {
+  return std::tie(log, incarnation, sequence) <=> std::tie(other.log, other.incarnation, other.sequence);
 }
 
 std::string TransactionId::gtrid() const {
   std::string out;
-  out.reserve(gtrid_size);
+  out.reserve(gtrid_size + decider.size());
   out += static_cast<char>(kind);
   put_u64(out, static_cast<std::uint64_t>(log));
   put_u64(out, static_cast<std::uint64_t>(incarnation));
   put_u64(out, sequence);
+  if (kind == DeciderKind::resource) out += decider;
   return out;
 }
 
 std::optional<TransactionId> TransactionId::from_text(std::string_view text) {
-  // l-0123456789abcdef-0123456789abcdef-42
-  if (text.size() < 37 || text[0] != static_cast<char>(DeciderKind::log) || text[1] != '-' || text[18] != '-' ||
-      text[35] != '-') {
-    return std::nullopt;
-  }
+  // l-0123456789abcdef-0123456789abcdef-42, r-0123456789abcdef-0123456789abcdef-42-ledger
+  if (text.size() < 37 || text[1] != '-' || text[18] != '-' || text[35] != '-') return std::nullopt;
+  const auto kind = kind_of(text[0]);
   const auto log = from_hex64(text.substr(2, 16));
   const auto incarnation = from_hex64(text.substr(19, 16));
-  const auto sequence = parse_decimal<std::uint64_t>(text.substr(36));
-  if (!log || !incarnation || !sequence) return std::nullopt;
-  return TransactionId{DeciderKind::log, LogId{*log}, Incarnation{*incarnation}, *sequence};
+  std::string_view rest = text.substr(36);
+  std::string_view decider;
+  if (kind == DeciderKind::resource) {
+    const std::size_t dash = rest.find('-');
+    if (dash == std::string_view::npos) return std::nullopt;
+    decider = rest.substr(dash + 1);
+    if (!is_decider_name(decider)) return std::nullopt;
+    rest = rest.substr(0, dash);
+  }
+  const auto sequence = parse_decimal<std::uint64_t>(rest);
+  if (!kind || !log || !incarnation || !sequence) return std::nullopt;
+  return TransactionId{*kind, LogId{*log}, Incarnation{*incarnation}, *sequence, std::string(decider)};
 }
 
 std::optional<TransactionId> TransactionId::from_gtrid(std::string_view bytes) {
-  if (bytes.size() != gtrid_size || bytes[0] != static_cast<char>(DeciderKind::log)) return std::nullopt;
-  return TransactionId{DeciderKind::log, LogId{get_u64(bytes.substr(1))}, Incarnation{get_u64(bytes.substr(9))},
-                       get_u64(bytes.substr(17))};
+  if (bytes.size() < gtrid_size) return std::nullopt;
+  const auto kind = kind_of(bytes[0]);
+  const std::string_view decider = bytes.substr(gtrid_size);
+  if (!kind || (*kind == DeciderKind::resource ? !is_decider_name(decider) : !decider.empty())) return std::nullopt;
+  return TransactionId{*kind, LogId{get_u64(bytes.substr(1))}, Incarnation{get_u64(bytes.substr(9))},
+                       get_u64(bytes.substr(17)), std::string(decider)};
 }
 
 Xid Xid::of(const TransactionId& transaction, std::string_view resource) {
@@ -150,6 +178,12 @@ Xid Xid::of(const TransactionId& transaction, std::string_view resource) {
 std::optional<TransactionId> Xid::transaction() const {
   if (format_id != assent_format || !is_resource_name(bqual)) return std::nullopt;
   return TransactionId::from_gtrid(gtrid);
+}
+
+Xid Xid::undecided() const {
+  const auto id = transaction();
+  if (!id || id->kind == DeciderKind::log) return *this;
+  return of({DeciderKind::log, id->log, id->incarnation, id->sequence}, bqual);
 }
 
 std::string Xid::text() const {

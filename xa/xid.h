@@ -10,7 +10,8 @@ namespace assent {
 
 /// Who settles a branch. Only that decider's evidence does, and presumed abort applies to no other than `log`.
 enum class DeciderKind : std::uint8_t {
-  log = 'l',
+  log = 'l',       ///< the decision log that the name holds
+  resource = 'r',  ///< the last resource: a row in the database of that name, committed with its own work
 };
 
 /// A decision log's identity: random, made when the log is made, never changed.
@@ -19,15 +20,20 @@ enum class LogId : std::uint64_t {};
 /// One open of a log by one process: random, forced to the log before the first Xid that names it.
 enum class Incarnation : std::uint64_t {};
 
-/// A global transaction: who decides, in which incarnation, and the how-manieth.
+/// A global transaction: who decides, in which incarnation of whose log it ran, and the how-manieth it was there. The
+/// last three name it; who decides goes with the name, and is not compared.
 ///
-/// Text form: `l-<log, 16 hex digits>-<incarnation, 16 hex digits>-<sequence, decimal>`.
-/// Binary form (the gtrid): kind, 1 byte; log, incarnation, sequence, 8 bytes each, big-endian.
+/// Text form: `l-<log, 16 hex digits>-<incarnation, 16 hex digits>-<sequence, decimal>`, or `r-…-<resource>`.
+/// Binary form (the gtrid): kind, 1 byte; log, incarnation, sequence, 8 bytes each, big-endian; the resource.
 struct TransactionId {
+  /// What X/Open's 64 bytes of a gtrid leave for the name of the resource that decides.
+  static constexpr std::size_t max_decider = 39;
+
   DeciderKind kind = DeciderKind::log;
   LogId log{};
   Incarnation incarnation{};
   std::uint64_t sequence = 0;
+  std::string decider = {};  ///< of kind `resource`: its name; else empty
 
   std::string text() const;
   std::string gtrid() const;
@@ -35,7 +41,8 @@ struct TransactionId {
   static std::optional<TransactionId> from_text(std::string_view text);
   static std::optional<TransactionId> from_gtrid(std::string_view bytes);
 
-  auto operator<=>(const TransactionId&) const = default;
+  std::strong_ordering operator<=>(const TransactionId& other) const;
+  bool operator==(const TransactionId& other) const { return *this <=> other == std::strong_ordering::equal; }
 };
 
 /// A branch's name: X/Open's XID with its limits (gtrid 1 to 64 bytes, bqual 0 to 64 bytes). Ours have the format id
@@ -53,6 +60,10 @@ struct Xid {
 
   /// The transaction, if this Xid is one of ours and well formed.
   std::optional<TransactionId> transaction() const;
+
+  /// The name of the same branch in a transaction that its log decides; of what is not ours, the Xid itself. Witnesses
+  /// and carriers go by it, so that they are found by whoever knows log, incarnation and number only.
+  Xid undecided() const;
 
   /// Ours: `<transaction>/<resource>`. Foreign: `<format id>:<gtrid in hex>:<bqual in hex>`.
   std::string text() const;

@@ -110,7 +110,8 @@ class OpenBranch final : public Branch {
   const Xid& xid() const override { return xid_; }
   Reply end() override;
   Reply prepare() override;
-  Reply commit_one_phase() override;
+  Reply commit_one_phase() override { return commit_alone("commit_one_phase", {}); }
+  Reply commit_deciding(const std::string& decision) override;
   Reply commit() override { return finish_prepared("XA COMMIT ", true); }
   Reply rollback() override;
   Reply set_deadline(std::optional<TimePoint> deadline) override;
@@ -133,6 +134,7 @@ class OpenBranch final : public Branch {
   bool in_work() const { return state_ == State::active || state_ == State::ended; }
   Reply wrong_state(const char* verb) const;
   Reply abandon(const Failure& why, const char* verb);
+  Reply commit_alone(const char* verb, Statements before);
   Reply finish_prepared(const char* verb, bool commit);
 
   std::shared_ptr<Manager> manager_;  // first: the lease goes back to its pool
@@ -322,10 +324,21 @@ Reply OpenBranch::prepare() {
   return Reply::unknown(Code::resource_failed, undone.text);
 }
 
-Reply OpenBranch::commit_one_phase() {
-  if (!in_work()) return wrong_state("commit_one_phase");
+Reply OpenBranch::commit_deciding(const std::string& decision) {
+  if (options_.read_only || decision.size() > max_decision) {
+    return Reply::not_done(Code::protocol_error, "a read-only branch cannot decide");
+  }
+  return commit_alone("commit_deciding", manager_->witness().decide(xid_, decision));
+}
+
+Reply OpenBranch::commit_alone(const char* verb, Statements before) {
+  if (!in_work()) return wrong_state(verb);
   unwatch();
-  Statements statements = {text("XA END "), unbounded("XA COMMIT ", " ONE PHASE")};
+  // On a session where the application ended the branch itself, what is before is a transaction of its own, or part of
+  // another: it changes the branch's row only if that is there, and then the branch was committed.
+  Statements statements = std::move(before);
+  statements.push_back(text("XA END "));
+  statements.push_back(unbounded("XA COMMIT ", " ONE PHASE"));
   const std::size_t verbs = statements.size();
   for (std::string& each : clean_up()) statements.push_back(std::move(each));
   const Answer answer = session().run(statements);
@@ -334,7 +347,13 @@ Reply OpenBranch::commit_one_phase() {
     over(answer.ok());
     return Reply::ok();
   }
-  Reply reply = abandon(*answer.failure, "commit_one_phase");
+  Reply reply = abandon(*answer.failure, verb);
+  if (undone_ && answer.failure->number == several_rows) {
+    reply =
+        Reply::not_done(Code::rb_other,
+                        "a last resource must commit durably, and keep the branch's row in assent_witness: check "
+                        "that innodb_flush_log_at_trx_commit is 1, and sync_binlog too where there is a binary log");
+  }
   // An error to the commit leaves open what became of it: a server that was just made read-only rolls back, one that
   // failed between its binary log and its tables may not have, and the application may have committed by itself. Only a
   // branch that was still there to be rolled back was not committed; of all others settle() knows.

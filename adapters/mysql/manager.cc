@@ -116,6 +116,7 @@ Result<Probe> Manager::probe() {
   probe.capabilities.prepared_survives_disconnect = true;
   probe.capabilities.any_session_finishes_prepared = facts.detaches_on_prepare;
   probe.capabilities.settles_one_phase = true;
+  probe.capabilities.decides = true;
   if (!facts.mariadb) {
     const Answer recover = session.run({"XA RECOVER CONVERT XID"});
     if (!recover.ok() && !recover.failure->lost) {
@@ -300,6 +301,14 @@ Result<Fate> Manager::settle(const Xid& xid) {
   auto answer = witness_.settle(*lease.value(), xid);
   if (!lease.value()->lost()) lease->give_back();
   return answer;
+}
+
+Result<std::vector<KeptDecision>> Manager::decisions() {
+  auto lease = recovery_session();
+  if (!lease) return lease.failure();
+  auto found = witness_.decisions(*lease.value());
+  if (!lease.value()->lost()) lease->give_back();
+  return found;
 }
 
 Reply Manager::forget(const std::vector<Xid>& finished) {

@@ -3,7 +3,8 @@
 namespace assent::mysql {
 namespace {
 
-std::string lock(std::string_view prefix, const Xid& xid) {
+std::string lock(std::string_view prefix, const Xid& branch) {
+  const Xid xid = branch.undecided();
   // The length keeps (ab, c) and (a, bc) apart.
   return "CONCAT('" + std::string(prefix) + "',SHA2(CONCAT('" + std::to_string(xid.gtrid.size()) + ":'," +
          binary_literal(xid.gtrid) + "," + binary_literal(xid.bqual) + "),224))";

@@ -16,18 +16,42 @@ Witness::Witness(const std::string& schema)
     : table_(identifier(schema) + ".`assent_witness`"), identity_table_(identity_table(schema)) {}
 
 std::string Witness::key(const Xid& xid) const {
-  return "gtrid=" + binary_literal(xid.gtrid) + " AND bqual=" + binary_literal(xid.bqual);
+  return "gtrid=" + binary_literal(xid.undecided().gtrid) + " AND bqual=" + binary_literal(xid.bqual);
 }
 
-std::string Witness::insert(const Xid& xid) const {
-  return "INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' + binary_literal(xid.bqual) + ",'c')";
+std::string Witness::insert(const Xid& xid, char state) const {
+  return "INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.undecided().gtrid) + ',' +
+         binary_literal(xid.bqual) + ",'" + state + "',NULL)";
+}
+
+std::vector<std::string> Witness::decide(const Xid& xid, const std::string& decision) const {
+  return {"UPDATE " + table_ + " SET decision=" + binary_literal(decision) + " WHERE " + key(xid),
+          "SELECT IF(ROW_COUNT()=1 AND @@GLOBAL.innodb_flush_log_at_trx_commit=1 AND "
+          "(@@GLOBAL.log_bin=0 OR @@GLOBAL.sync_binlog=1),1,(SELECT 1 UNION SELECT 2))"};
+}
+
+Result<std::vector<KeptDecision>> Witness::decisions(Session& session) const {
+  const Answer answer = session.run(
+      {"SELECT HEX(gtrid),HEX(bqual),state,HEX(decision) FROM " + table_ + " WHERE decision IS NOT NULL OR state='r'"});
+  if (!answer.ok()) return refused(*answer.failure);
+  std::vector<KeptDecision> found;
+  for (const mysql::Row& row : answer.rows[0]) {
+    const auto bytes = [&row](std::size_t column) {
+      std::string hex = row.at(column).value_or("");
+      std::ranges::transform(hex, hex.begin(), [](char c) { return c >= 'A' ? static_cast<char>(c - 'A' + 'a') : c; });
+      return from_hex(hex).value_or("");
+    };
+    found.push_back(
+        {{Xid::assent_format, bytes(0), bytes(1)}, row.at(2) == "c" ? Fate::committed : Fate::rolled_back, bytes(3)});
+  }
+  return found;
 }
 
 std::vector<std::string> Witness::create_statements() const {
   return {
       "CREATE TABLE IF NOT EXISTS " + table_ +
           " (gtrid VARBINARY(64) NOT NULL, bqual VARBINARY(64) NOT NULL, state CHAR(1) CHARACTER SET ascii NOT NULL, "
-          "PRIMARY KEY (gtrid, bqual)) ENGINE=InnoDB",
+          "decision BLOB NULL, PRIMARY KEY (gtrid, bqual)) ENGINE=InnoDB",
       "CREATE TABLE IF NOT EXISTS " + identity_table_ +
           " (one TINYINT NOT NULL, id CHAR(36) CHARACTER SET ascii NOT NULL, PRIMARY KEY (one)) ENGINE=InnoDB",
       "INSERT IGNORE INTO " + identity_table_ + " VALUES (1, UUID())"};
@@ -81,8 +105,7 @@ Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
   Failure last;
   for (int attempt = 0; attempt < settle_attempts; ++attempt) {
     // Waits while the branch holds its row. If this succeeds, the branch's own row can never be: it is rolled back.
-    const Answer answer = session.run({"INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' +
-                                       binary_literal(xid.bqual) + ",'r')"});
+    const Answer answer = session.run({insert(xid, 'r')});
     if (answer.ok()) return Fate::rolled_back;
     last = *answer.failure;
     if (last.number == lock_deadlock) continue;  // two recoveries at once
@@ -101,9 +124,7 @@ Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
 }
 
 std::vector<std::string> Witness::force_rollback(const Xid& xid) const {
-  return {"START TRANSACTION",
-          "INSERT INTO " + table_ + " VALUES (" + binary_literal(xid.gtrid) + ',' + binary_literal(xid.bqual) + ",'r')",
-          "DELETE FROM " + table_ + " WHERE " + key(xid), "COMMIT"};
+  return {"START TRANSACTION", insert(xid, 'r'), "DELETE FROM " + table_ + " WHERE " + key(xid), "COMMIT"};
 }
 
 Reply Witness::forget(Session& session, const std::vector<Xid>& xids) const {

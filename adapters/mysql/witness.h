@@ -19,8 +19,12 @@ class Witness {
  public:
   explicit Witness(const std::string& schema);
 
-  /// The statement that a branch runs first.
-  std::string insert(const Xid& xid) const;
+  /// The statement that a branch runs first: `c`. What bars it says `r`.
+  std::string insert(const Xid& xid, char state = 'c') const;
+  /// What a last resource's branch runs last: the decision joins the branch's row. The second fails, and with it all
+  /// behind it in the same round trip, where the row is gone or the server would not make the commit durable.
+  std::vector<std::string> decide(const Xid& xid, const std::string& decision) const;
+  Result<std::vector<KeptDecision>> decisions(Session& session) const;
 
   /// Creates the tables where they are missing. The caller's session must be outside of a branch.
   std::optional<Failure> create(Session& session) const;

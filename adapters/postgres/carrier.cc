@@ -24,7 +24,7 @@ constexpr int polls = 250;
 }  // namespace
 
 std::string carrier_name(const Xid& xid) {
-  const std::string whole = hex(hash(to_gid(xid)));
+  const std::string whole = hex(hash(to_gid(xid.undecided())));
   const auto transaction = xid.transaction();
   if (!transaction) return "assent:foreign:" + whole;
   return "assent:" + hex(static_cast<std::uint64_t>(transaction->incarnation)) + ':' + hex(transaction->sequence) +

@@ -254,12 +254,23 @@ Reply OpenBranch::prepare() {
 }
 
 Reply OpenBranch::commit_one_phase() {
+  return commit_with(!read_only_ && witness_ ? witness_insert(xid_) + "; " : std::string());
+}
+
+Reply OpenBranch::commit_deciding(const std::string& decision) {
+  if (read_only_ || !witness_ || decision.size() > max_decision) {
+    return Reply::not_done(Code::protocol_error, "a branch that is read-only, or without witness table, cannot decide");
+  }
+  return commit_with(decision_insert(xid_, decision) + "; ");
+}
+
+Reply OpenBranch::commit_with(const std::string& row) {
   if (auto refusal = refuse(state_ == State::active || state_ == State::ended)) return *refusal;
   if (auto over = check_before_end()) return *over;
   std::string text = "SELECT " + guard() + "; ";
   if (!read_only_) text += timed_constraints();
-  if (!read_only_ && witness_) text += witness_insert(xid_) + "; ";
-  const Answer answer = session().exec(text + "COMMIT");
+  // A row that cannot be inserted fails the transaction, and then COMMIT rolls it back.
+  const Answer answer = session().exec(text + row + "COMMIT");
   if (!answer.ok()) return after_failure(answer);
   if (answer.tag() != "COMMIT") return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
   return finish(Reply::ok());

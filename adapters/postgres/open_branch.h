@@ -35,6 +35,7 @@ class OpenBranch final : public Branch {
   Reply end() override;
   Reply prepare() override;
   Reply commit_one_phase() override;
+  Reply commit_deciding(const std::string& decision) override;
   Reply commit() override;
   Reply rollback() override;
   void send_ahead(Verb verb) override;
@@ -55,6 +56,7 @@ class OpenBranch final : public Branch {
   std::string commit_text() const;
   std::string guard() const;
   std::string timed_constraints() const;
+  Reply commit_with(const std::string& row);
   Reply finish(Reply reply);
   Reply after_failure(const Answer& answer);
   void release_session();

@@ -97,6 +97,7 @@ Result<Probe> Resource::probe() {
         probe.capabilities.sends_ahead = true;
         witness_ = witness_usable(session, answer.field(0, 2) == "f");
         probe.capabilities.settles_one_phase = witness_;
+        probe.capabilities.decides = witness_;
         return Reply::ok();
       },
       true);
@@ -260,6 +261,14 @@ Result<Fate> Resource::settle(const Xid& xid) {
   const Reply reply = with_session([&](Session& session) { return keep(postgres::settle(session, xid), fate); }, true);
   if (!fate) return reply;
   return *fate;
+}
+
+Result<std::vector<KeptDecision>> Resource::decisions() {
+  if (!witness_) return std::vector<KeptDecision>();
+  std::optional<std::vector<KeptDecision>> found;
+  const Reply reply = with_session([&](Session& session) { return keep(postgres::decisions(session), found); }, true);
+  if (!found) return reply;
+  return *std::move(found);
 }
 
 Result<bool> Resource::carrier_gone(const Xid& xid, const FinishOptions& options) {

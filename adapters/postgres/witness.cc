@@ -9,7 +9,7 @@ constexpr std::size_t forget_at_once = 500;
 
 // A bqual that is no resource name is shown in hex, behind a mark that no resource name begins with.
 std::string key_of(const Xid& xid) {
-  return bytes_literal(xid.gtrid) + ',' +
+  return bytes_literal(xid.undecided().gtrid) + ',' +
          text_literal(is_resource_name(xid.bqual) ? xid.bqual : std::string("\\x") + to_hex(xid.bqual));
 }
 
@@ -33,7 +33,7 @@ std::string_view number_in(std::string_view evidence, std::string_view system_id
 const std::string_view witness_table = "public.assent_witness";
 const std::string_view witness_ddl =
     "CREATE TABLE IF NOT EXISTS public.assent_witness ("
-    "gtrid bytea NOT NULL, bqual text NOT NULL, state text NOT NULL, PRIMARY KEY (gtrid, bqual))";
+    "gtrid bytea NOT NULL, bqual text NOT NULL, state text NOT NULL, decision bytea, PRIMARY KEY (gtrid, bqual))";
 
 bool witness_usable(Session& session, bool create) {
   const auto usable = [&] {
@@ -52,6 +52,31 @@ bool witness_usable(Session& session, bool create) {
 std::string witness_insert(const Xid& xid) {
   return "INSERT INTO " + std::string(witness_table) + " SELECT " + key_of(xid) +
          ",'committed' WHERE pg_current_xact_id_if_assigned() IS NOT NULL";
+}
+
+std::string decision_insert(const Xid& xid, const std::string& decision) {
+  // Whatever else the setting says, "off" would answer COMMIT before it is on disk.
+  return "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; "
+         "INSERT INTO " +
+         std::string(witness_table) + " VALUES (" + key_of(xid) + ",'committed'," + bytes_literal(decision) + ")";
+}
+
+Result<std::vector<KeptDecision>> decisions(Session& session) {
+  const Answer answer =
+      session.exec("SELECT encode(gtrid, 'hex'), bqual, state, encode(decision, 'hex') FROM " +
+                   std::string(witness_table) + " WHERE decision IS NOT NULL OR state = 'rolled_back'");
+  if (!answer.ok()) return failure_of(answer);
+  std::vector<KeptDecision> found;
+  for (int row = 0; row < answer.rows(); ++row) {
+    auto gtrid = from_hex(answer.field(row, 0));
+    auto decision = from_hex(answer.field(row, 3));
+    // Never: not hex; the server encoded it.
+    if (!gtrid || !decision) continue;
+    found.push_back({{Xid::assent_format, *std::move(gtrid), answer.field(row, 1)},
+                     answer.field(row, 2) == "committed" ? Fate::committed : Fate::rolled_back,
+                     *std::move(decision)});
+  }
+  return found;
 }
 
 std::string evidence_of(std::string_view system_identifier, std::string_view xid8) {

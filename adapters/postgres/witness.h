@@ -30,12 +30,15 @@ bool witness_usable(Session& session, bool create);
 
 /// For the round trip of COMMIT: inserts the row if the transaction wrote anything at all.
 std::string witness_insert(const Xid& xid);
+/// The same with the decision of the whole transaction in it, which makes the COMMIT behind it durable.
+std::string decision_insert(const Xid& xid, const std::string& decision);
 
 std::string evidence_of(std::string_view system_identifier, std::string_view xid8);
 
 /// `witness`: the table is usable, ask it too.
 Result<Fate> fate(Session& session, const Xid& xid, const std::string& evidence, bool witness);
 Result<Fate> settle(Session& session, const Xid& xid);
+Result<std::vector<KeptDecision>> decisions(Session& session);
 Reply forget(Session& session, const std::vector<Xid>& finished);
 
 }  // namespace assent::detail::postgres

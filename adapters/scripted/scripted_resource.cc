@@ -15,6 +15,8 @@ std::string_view to_string(Verb verb) {
       return "prepare";
     case Verb::commit_one_phase:
       return "commit_one_phase";
+    case Verb::commit_deciding:
+      return "commit_deciding";
     case Verb::commit:
       return "commit";
     case Verb::rollback:
@@ -35,6 +37,8 @@ std::string_view to_string(Verb verb) {
       return "fate";
     case Verb::settle:
       return "settle";
+    case Verb::decisions:
+      return "decisions";
     case Verb::carrier_gone:
       return "carrier_gone";
     case Verb::forget:
@@ -95,13 +99,9 @@ class ScriptedBranch : public Branch {
     return answer.reply;
   }
 
-  Reply commit_one_phase() override {
-    const auto answer = resource_.called(assent::Verb::commit_one_phase, xid_);
-    const std::lock_guard lock(resource_.mutex_);
-    if (!answer.happens) return answer.reply;
-    if (resource_.open_.erase(xid_) == 0) return Reply::not_done(Code::protocol_error, "one-phase commit out of turn");
-    resource_.witness_[xid_] = Fate::committed;
-    return answer.reply;
+  Reply commit_one_phase() override { return commit_alone(assent::Verb::commit_one_phase, nullptr); }
+  Reply commit_deciding(const std::string& decision) override {
+    return commit_alone(assent::Verb::commit_deciding, &decision);
   }
 
   Reply commit() override {
@@ -125,6 +125,17 @@ class ScriptedBranch : public Branch {
   }
 
  private:
+  Reply commit_alone(assent::Verb verb, const std::string* decision) {
+    const auto answer = resource_.called(verb, xid_);
+    const std::lock_guard lock(resource_.mutex_);
+    if (!answer.happens) return answer.reply;
+    if (resource_.open_.erase(xid_) == 0) return Reply::not_done(Code::protocol_error, "one-phase commit out of turn");
+    if (resource_.witness_.contains(xid_)) return Reply::not_done(Code::rb_integrity, "settled before");
+    resource_.witness_[xid_] = Fate::committed;
+    if (decision != nullptr) resource_.decisions_[xid_] = *decision;
+    return answer.reply;
+  }
+
   bool sends_ahead() const {
     const std::lock_guard lock(resource_.mutex_);
     return resource_.capabilities_.sends_ahead;
@@ -143,7 +154,8 @@ ScriptedResource::ScriptedResource(std::string name, Identity identity)
                    .prepared_survives_disconnect = true,
                    .any_session_finishes_prepared = true,
                    .session_bound_to_thread = false,
-                   .settles_one_phase = true};
+                   .settles_one_phase = true,
+                   .decides = true};
 }
 
 void ScriptedResource::answer(Verb verb, Reply reply, Effect effect) {
@@ -202,6 +214,12 @@ void ScriptedResource::set_fate(const Xid& xid, Fate fate) {
   witness_[xid] = fate;
 }
 
+void ScriptedResource::keep_decision(const Xid& xid, std::string decision) {
+  const std::lock_guard lock(mutex_);
+  witness_[xid] = Fate::committed;
+  decisions_[xid] = std::move(decision);
+}
+
 void ScriptedResource::set_carriers_linger(bool linger) {
   const std::lock_guard lock(mutex_);
   carriers_linger_ = linger;
@@ -236,7 +254,10 @@ std::vector<std::string> ScriptedResource::transcript() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
   for (const Call& call : calls_) {
-    if (call.verb == Verb::probe || call.verb == Verb::recover || call.verb == Verb::fate) continue;
+    if (call.verb == Verb::probe || call.verb == Verb::recover || call.verb == Verb::decisions ||
+        call.verb == Verb::fate) {
+      continue;
+    }
     lines.push_back(std::string(to_string(call.verb)) + (call.xid.gtrid.empty() ? "" : ' ' + call.xid.text()));
   }
   return lines;
@@ -341,6 +362,18 @@ Result<Fate> ScriptedResource::settle(const Xid& xid) {
   return witness_.try_emplace(xid, Fate::rolled_back).first->second;
 }
 
+Result<std::vector<KeptDecision>> ScriptedResource::decisions() {
+  const Answer answer = called(Verb::decisions, {});
+  if (!answer.reply.is_ok()) return answer.reply;
+  const std::lock_guard lock(mutex_);
+  std::vector<KeptDecision> kept;
+  for (const auto& [xid, decision] : decisions_) kept.push_back({xid.undecided(), Fate::committed, decision});
+  for (const auto& [xid, fate] : witness_) {
+    if (fate == Fate::rolled_back) kept.push_back({xid.undecided(), Fate::rolled_back, {}});
+  }
+  return kept;
+}
+
 Result<bool> ScriptedResource::carrier_gone(const Xid& xid, const FinishOptions& options) {
   const Answer answer = called(Verb::carrier_gone, xid, options);
   if (!answer.reply.is_ok()) return answer.reply;
@@ -354,7 +387,9 @@ Reply ScriptedResource::forget(const std::vector<Xid>& finished) {
     const Answer answer = called(Verb::forget, xid);
     if (!answer.happens) return answer.reply;
     const std::lock_guard lock(mutex_);
-    witness_.erase(xid);
+    // Whoever decides: the row goes by the branch's other name.
+    std::erase_if(witness_, [&](const auto& each) { return each.first.undecided() == xid.undecided(); });
+    std::erase_if(decisions_, [&](const auto& each) { return each.first.undecided() == xid.undecided(); });
   }
   return Reply::ok();
 }

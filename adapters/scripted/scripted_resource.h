@@ -24,6 +24,7 @@ enum class Verb {
   end,
   prepare,
   commit_one_phase,
+  commit_deciding,
   commit,    ///< Branch::commit
   rollback,  ///< Branch::rollback
   set_deadline,
@@ -34,6 +35,7 @@ enum class Verb {
   recover,
   fate,
   settle,
+  decisions,
   carrier_gone,
   forget,
 };
@@ -93,8 +95,9 @@ class ScriptedResource : public ResourceManager {
   void add_listed(PreparedBranch listed);  ///< listed only; no verb finds it
   void lose(const Xid& xid);               ///< prepared no more, without a trace
   void set_fate(const Xid& xid, Fate fate);
-  void set_carrier(const Xid& xid, bool alive);  ///< alive: carrier_gone() answers false
-  void set_carriers_linger(bool linger);         ///< carrier_gone() ends no session, though it is told that it may
+  void keep_decision(const Xid& xid, std::string decision);  ///< as commit_deciding() leaves it
+  void set_carrier(const Xid& xid, bool alive);              ///< alive: carrier_gone() answers false
+  void set_carriers_linger(bool linger);  ///< carrier_gone() ends no session, though it is told that it may
 
   // What it was asked.
   std::vector<Call> calls() const;
@@ -116,6 +119,7 @@ class ScriptedResource : public ResourceManager {
   Result<std::vector<PreparedBranch>> recover() override;
   Result<Fate> fate(const Xid& xid, const std::string& evidence) override;
   Result<Fate> settle(const Xid& xid) override;
+  Result<std::vector<KeptDecision>> decisions() override;
   Result<bool> carrier_gone(const Xid& xid, const FinishOptions& options) override;
   Reply forget(const std::vector<Xid>& finished) override;
   Result<Impact> impact(const Xid& xid) override;
@@ -147,6 +151,7 @@ class ScriptedResource : public ResourceManager {
   std::set<Xid> open_;
   std::vector<PreparedBranch> listed_only_;
   std::map<Xid, Fate> witness_;
+  std::map<Xid, std::string> decisions_;  ///< of commit_deciding()
   bool carriers_linger_ = false;
   std::set<Xid> carriers_;
 };

@@ -304,7 +304,11 @@ bool SqliteBranch::holds_new_pages() {
   return found == Witness::committed;
 }
 
-Reply SqliteBranch::commit_one_phase() {
+/// `decision` may be null.
+Reply SqliteBranch::commit_alone(const std::string* decision) {
+  if (decision != nullptr && (read_only_ || decision->size() > max_decision)) {
+    return Reply::not_done(Code::protocol_error, "a read-only branch cannot decide");
+  }
   if (auto refusal = refuse_verb(State::active)) return *refusal;
   stop_work();
   auto refusal = check_still_ours();
@@ -320,6 +324,9 @@ Reply SqliteBranch::commit_one_phase() {
       state_ = State::over;
     }
     return *refusal;
+  }
+  if (decision != nullptr) {
+    if (const int code = keep_decision(session(), xid_, *decision); code != SQLITE_OK) return failed_to_end(code);
   }
   const DurableCommit durable(session().file());
   const int code = session().execute("COMMIT");

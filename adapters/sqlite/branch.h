@@ -35,7 +35,8 @@ class SqliteBranch final : public Branch {
   const Xid& xid() const override { return xid_; }
   Reply end() override;
   Reply prepare() override;
-  Reply commit_one_phase() override;
+  Reply commit_one_phase() override { return commit_alone(nullptr); }
+  Reply commit_deciding(const std::string& decision) override { return commit_alone(&decision); }
   Reply commit() override;
   Reply rollback() override;
   Reply set_deadline(std::optional<TimePoint> deadline) override;
@@ -55,6 +56,7 @@ class SqliteBranch final : public Branch {
   std::optional<Reply> refuse_to_end();
   std::optional<Reply> check_still_ours();
   bool holds_new_pages();
+  Reply commit_alone(const std::string* decision);
   Reply end_read_only();
   Reply failed_to_end(int code);
   TimePoint until() const;

@@ -159,6 +159,7 @@ Result<Probe> SqliteManager::probe() {
   probe.capabilities.two_phase = true;
   probe.capabilities.prepared_survives_disconnect = true;
   probe.capabilities.settles_one_phase = true;
+  probe.capabilities.decides = true;
   std::optional<std::string> identifier;
   const auto state = session.file().place().look();
   if (state && state->at_journal == AtJournal::guard) {
@@ -397,6 +398,27 @@ Result<Fate> SqliteManager::settle(const Xid& xid) {
     return reply;
   }
   return Fate::rolled_back;
+}
+
+Result<std::vector<KeptDecision>> SqliteManager::decisions() {
+  auto opened = open();
+  if (!opened) return opened.failure();
+  Session& session = **opened;
+  const auto state = session.file().place().look();
+  if (!state) return state.failure();
+  std::vector<KeptDecision> found;
+  int code = SQLITE_OK;
+  if (state->at_journal == AtJournal::guard) {
+    // What was committed before the branch that is in doubt is in its pages too, and is all of it decisions: that
+    // branch, prepared, has none.
+    code = lock_for_recovery(session);
+    if (code == SQLITE_OK) code = read_in_doubt(session, [&](Session& s) { return read_decisions(s, found); });
+  } else {
+    session.wait_for_locks_until(lock_deadline());
+    code = read_decisions(session, found);
+  }
+  if (code != SQLITE_OK) return session.explain(code, "reading the decisions");
+  return found;
 }
 
 Result<bool> SqliteManager::carrier_gone(const Xid& xid, const FinishOptions&) {

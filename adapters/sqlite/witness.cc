@@ -5,7 +5,8 @@ namespace {
 
 constexpr const char* tables =
     "CREATE TABLE IF NOT EXISTS main.assent_witness("
-    "gtrid BLOB NOT NULL, bqual TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY(gtrid, bqual)) WITHOUT ROWID;"
+    "gtrid BLOB NOT NULL, bqual TEXT NOT NULL, state TEXT NOT NULL, decision BLOB, PRIMARY KEY(gtrid, bqual)) WITHOUT "
+    "ROWID;"
     "CREATE TABLE IF NOT EXISTS main.assent_identity(id TEXT NOT NULL);"
     "INSERT INTO main.assent_identity SELECT lower(hex(randomblob(16))) "
     "WHERE NOT EXISTS (SELECT 1 FROM main.assent_identity);";
@@ -21,9 +22,14 @@ class Statement {
 
   void bind(const Xid& xid) {
     if (statement_ == nullptr) return;
-    // The bytes outlive the statement: no copy. A null pointer would bind NULL, so an empty bqual needs its own text.
-    sqlite3_bind_blob(statement_, 1, xid.gtrid.data(), static_cast<int>(xid.gtrid.size()), SQLITE_STATIC);
+    const std::string gtrid = xid.undecided().gtrid;
+    sqlite3_bind_blob(statement_, 1, gtrid.data(), static_cast<int>(gtrid.size()), SQLITE_TRANSIENT);
+    // The text outlives the statement: no copy. A null pointer would bind NULL, so an empty bqual needs its own text.
     sqlite3_bind_text(statement_, 2, xid.bqual.c_str(), static_cast<int>(xid.bqual.size()), SQLITE_STATIC);
+  }
+  void bind_decision(const std::string& decision) {
+    if (statement_ == nullptr) return;
+    sqlite3_bind_blob(statement_, 3, decision.data(), static_cast<int>(decision.size()), SQLITE_STATIC);
   }
   void bind_state(const char* state) {
     if (statement_ != nullptr) sqlite3_bind_text(statement_, 3, state, -1, SQLITE_STATIC);
@@ -32,9 +38,11 @@ class Statement {
     if (statement_ == nullptr) return code_;
     return sqlite3_step(statement_);
   }
-  std::string column() const {
-    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, 0));
-    return text == nullptr ? "" : text;
+  std::string column() const { return bytes(0); }
+  std::string bytes(int column) const {
+    const auto* blob = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    return blob == nullptr ? std::string()
+                           : std::string(blob, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
   }
 
  private:
@@ -82,6 +90,28 @@ int read_witness(Session& session, const Xid& xid, Witness& found) {
   const int step = select.step();
   found = Witness::none;
   if (step == SQLITE_ROW) found = select.column() == committed ? Witness::committed : Witness::rolled_back;
+  return result(session, step);
+}
+
+int keep_decision(Session& session, const Xid& xid, const std::string& decision) {
+  Statement update(session, "UPDATE main.assent_witness SET decision = ?3 WHERE gtrid = ?1 AND bqual = ?2");
+  update.bind(xid);
+  update.bind_decision(decision);
+  const int code = result(session, update.step());
+  // The row is there: whoever asks looked for it in the same transaction.
+  return code != SQLITE_OK || sqlite3_changes(&session.connection()) == 1 ? code : SQLITE_CONSTRAINT;
+}
+
+int read_decisions(Session& session, std::vector<KeptDecision>& found) {
+  Statement select(session,
+                   "SELECT gtrid, bqual, state, decision FROM main.assent_witness "
+                   "WHERE decision IS NOT NULL OR state = 'rolled_back'");
+  int step = select.step();
+  for (; step == SQLITE_ROW; step = select.step()) {
+    found.push_back({{Xid::assent_format, select.bytes(0), select.bytes(1)},
+                     select.bytes(2) == committed ? Fate::committed : Fate::rolled_back,
+                     select.bytes(3)});
+  }
   return result(session, step);
 }
 

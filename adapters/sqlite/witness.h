@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "assent/adapters/sqlite/session.h"
 #include "assent/xa/resource_manager.h"
@@ -26,6 +27,11 @@ int insert_witness(Session& session, const Xid& xid, Witness says);
 
 /// SQLITE_OK and `found`, or the error.
 int read_witness(Session& session, const Xid& xid, Witness& found);
+
+/// Adds the decision of the whole transaction to the branch's row, in the branch's own transaction.
+int keep_decision(Session& session, const Xid& xid, const std::string& decision);
+/// SQLITE_OK and every row that holds a decision or bars a branch, or the error.
+int read_decisions(Session& session, std::vector<KeptDecision>& found);
 
 int delete_witness(Session& session, const Xid& xid);
 

@@ -105,7 +105,8 @@ class DatabaseCrash : public ::testing::TestWithParam<Server> {
     const std::string kind = kind_in(told) == "in_doubt" ? kind_in(says) : kind_in(told);
     ASSERT_TRUE(kind == "committed" || kind == "rolled_back") << kind;
     EXPECT_EQ(kind_in(says), kind);
-    if (each.point.verb == "commit" || (each.point.verb == "force" && each.point.executed)) {
+    const bool decides = each.point.verb == "force" || each.point.verb == "decide";
+    if (each.point.verb == "commit" || (decides && each.point.executed)) {
       EXPECT_EQ(kind, "committed");
     }
     if (kind == "committed") world.expect(effect_of(each.shape, 7));
@@ -139,6 +140,7 @@ class DatabaseCrash : public ::testing::TestWithParam<Server> {
 };
 
 const std::vector<std::string> shapes = {"all", "no", "ledger", "shop"};
+const std::vector<std::string> by_last_resource = {"by-ledger", "by-shop"};
 
 TEST_P(DatabaseCrash, postgres_killed_at_any_effect_breaks_no_promise) {
   kill_under(cases(shapes), {Server::postgres});
@@ -150,6 +152,15 @@ TEST_P(DatabaseCrash, the_other_server_killed_at_any_effect_breaks_no_promise) {
 
 TEST_P(DatabaseCrash, both_servers_killed_at_any_effect_break_no_promise) {
   kill_under(cases(shapes), {Server::postgres, GetParam()});
+}
+
+TEST_P(DatabaseCrash, a_last_resource_killed_at_any_effect_breaks_no_promise) {
+  kill_under(cases({"by-ledger"}), {Server::postgres});
+  kill_under(cases({"by-shop"}), {GetParam()});
+}
+
+TEST_P(DatabaseCrash, both_servers_killed_at_any_effect_of_a_last_resource_break_no_promise) {
+  kill_under(cases(by_last_resource), {Server::postgres, GetParam()});
 }
 
 INSTANTIATE_TEST_SUITE_P(With, DatabaseCrash, ::testing::Values(Server::mariadb, Server::mysql),

@@ -48,9 +48,4 @@ struct Point {
 inline bool is_sent_ahead(const Point& point) {
   return point.resource == "ledger" && (point.verb == "prepare" || point.verb == "commit");
 }
-/// The others' verb that this thread does itself; what else there is has a thread of its own.
-inline bool is_beside_what_is_sent_ahead(const Point& point) {
-  return point.resource == "shop" && (point.verb == "prepare" || point.verb == "commit");
-}
-
 }  // namespace assent::testing

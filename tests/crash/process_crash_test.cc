@@ -23,10 +23,10 @@ std::set<std::string> both_sides(const std::vector<std::string>& effects) {
   return steps;
 }
 
-/// What the log alone decides: committed from the moment the force has returned.
+/// What the log alone decides, or the last resource: committed from the moment the force, or its commit, has returned.
 bool must_commit(const std::string& shape, const Point& point) {
   if (shape == "no" || shape == "undo") return false;
-  if (point.verb == "force" || point.verb == "commit_one_phase") return point.executed;
+  if (point.verb == "force" || point.verb == "decide" || point.verb == "commit_one_phase") return point.executed;
   return point.verb == "commit";
 }
 
@@ -116,6 +116,15 @@ void resolve_by_tool(const std::vector<World*>& worlds) {
 
 const std::vector<std::string> two_phase = {"prepare ledger", "prepare shop", "prepare local", "force -",
                                             "commit ledger",  "commit shop",  "commit local"};
+std::vector<std::string> decided_by(const std::string& last) {
+  std::vector<std::string> effects = {"decide " + last};
+  for (const std::string other : {"ledger", "shop", "local"}) {
+    if (other == last) continue;
+    effects.push_back("prepare " + other);
+    effects.push_back("commit " + other);
+  }
+  return effects;
+}
 const std::vector<std::string> no_vote = {"prepare ledger", "prepare shop", "prepare local", "rollback shop",
                                           "rollback local"};
 const std::vector<std::string> rollback = {"rollback ledger", "rollback shop", "rollback local"};
@@ -130,6 +139,16 @@ TEST_P(ProcessCrash, a_commit_acknowledged_at_the_decision_and_killed_at_any_eff
 
 TEST_P(ProcessCrash, a_commit_killed_at_any_effect_is_finished_by_assent_resolve) {
   die_everywhere("all", two_phase, resolve_by_tool);
+}
+
+TEST_P(ProcessCrash, a_commit_by_a_last_resource_killed_at_any_effect_is_finished_by_the_next_open) {
+  for (const std::string last : {"ledger", "shop", "local"}) {
+    die_everywhere("by-" + last, decided_by(last), open_again);
+  }
+}
+
+TEST_P(ProcessCrash, a_commit_by_a_last_resource_killed_at_any_effect_is_finished_by_assent_resolve) {
+  die_everywhere("by-shop", decided_by("shop"), resolve_by_tool);
 }
 
 TEST_P(ProcessCrash, a_vote_of_no_killed_at_any_effect_leaves_nothing) {

@@ -85,10 +85,11 @@ void Worker::open() {
   say("opened");
 }
 
-// all: 2 from the ledger, 1 each to the shop and the local database; behind: the same, acknowledged at the decision.
-// Those of one resource alone pay in.
+// all: 2 from the ledger, 1 each to the shop and the local database; behind: the same, acknowledged at the decision;
+// by-RESOURCE: the same, decided by a last resource. Those of one resource alone pay in.
 void Worker::work(Transaction& transaction, const std::string& shape, int amount) {
-  const bool three = shape == "all" || shape == "behind" || shape == "no" || shape == "undo";
+  const bool three =
+      shape == "all" || shape == "behind" || shape == "no" || shape == "undo" || shape.starts_with("by-");
   const bool several = three || shape == "pair";
   if (several || shape == "ledger") {
     transaction.on(tm().resource<Postgres>("ledger"), [&](pqxx::transaction_base& sql) {
@@ -122,7 +123,8 @@ void Worker::tell(const Outcome& outcome) {
 void Worker::transfer(const std::string& shape, int amount) {
   try {
     Transaction transaction = tm().begin({.label = shape + ' ' + std::to_string(amount),
-                                          .ack_at = shape == "behind" ? AckAt::decided : AckAt::finished});
+                                          .ack_at = shape == "behind" ? AckAt::decided : AckAt::finished,
+                                          .last_resource = shape.starts_with("by-") ? shape.substr(3) : ""});
     say("begun " + transaction.id().text());
     work(transaction, shape, amount);
     tell(shape == "undo" ? transaction.rollback() : transaction.commit());

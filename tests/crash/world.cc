@@ -28,7 +28,7 @@ std::ostream& operator<<(std::ostream& out, const Balances& balances) {
 }
 
 Balances effect_of(const std::string& shape, int amount) {
-  if (shape == "all" || shape == "behind") return {-2L * amount, amount, amount};
+  if (shape == "all" || shape == "behind" || shape.starts_with("by-")) return {-2L * amount, amount, amount};
   if (shape == "pair") return {-1L * amount, amount, 0};
   if (shape == "ledger") return {amount, 0, 0};
   if (shape == "shop") return {0, amount, 0};
@@ -108,8 +108,9 @@ std::optional<Balances> World::balances() {
   sqlite3* connection = nullptr;
   sqlite3_stmt* statement = nullptr;
   std::optional<long> local;
-  // A writer's lock: one who still holds it is seen.
+  // A writer's lock: a branch that still holds it is seen. Recovery's own housekeeping is over in a moment.
   if (sqlite3_open_v2(local_path().c_str(), &connection, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK &&
+      sqlite3_busy_timeout(connection, 1000) == SQLITE_OK &&
       sqlite3_exec(connection, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK &&
       sqlite3_prepare_v2(connection, "SELECT balance FROM account", -1, &statement, nullptr) == SQLITE_OK &&
       sqlite3_step(statement) == SQLITE_ROW) {
@@ -182,9 +183,11 @@ std::set<std::string> steps_of(World& world, const std::string& shape) {
 }
 
 std::size_t others_of(const std::set<std::string>& steps, const Point& point) {
+  const std::string own = steps.contains(point.verb + " shop after") ? "shop" : "local";
   return static_cast<std::size_t>(std::ranges::count_if(steps, [&](const std::string& step) {
     const Point other = Point::from(step);
-    if (is_beside_what_is_sent_ahead(point) && is_sent_ahead(other)) return false;
+    // The verb that the sending thread does itself comes before it takes the answer to what it sent.
+    if (point.resource == own && is_sent_ahead(other)) return false;
     return other.verb == point.verb && other.resource != point.resource && other.executed;
   }));
 }

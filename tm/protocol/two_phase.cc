@@ -45,8 +45,10 @@ std::string_view to_string(BranchState state) {
   return "unknown";
 }
 
-TwoPhaseCommit::TwoPhaseCommit(const std::vector<bool>& declared_read_only) {
+TwoPhaseCommit::TwoPhaseCommit(const std::vector<bool>& declared_read_only, std::optional<BranchIndex> last_resource)
+    : last_resource_(last_resource) {
   for (const bool read_only : declared_read_only) branches_.push_back({read_only, BranchState::active, {}});
+  require(!last_resource_ || !branches_.at(*last_resource_).read_only);
 }
 
 Effects TwoPhaseCommit::step(const Event& event) {
@@ -75,8 +77,9 @@ void TwoPhaseCommit::on(const CommitRequested&, Effects& out) {
   if (branches_.empty()) return over(End::committed, out);
   if (writers == 1 && branches_.size() == 1) return one_phase(writer, out);
   for (BranchIndex i = 0; i < branches_.size(); ++i) {
-    // A single writer waits for the readers' votes and then commits in one phase, without the log.
-    if (writers == 1 && i == writer) continue;
+    // A single writer waits for the readers' votes and then commits in one phase, without the log; the last resource
+    // waits for all votes.
+    if ((writers == 1 && i == writer) || i == last_resource_) continue;
     branches_[i].state = BranchState::preparing;
     out.push_back(Prepare{i});
   }
@@ -124,6 +127,14 @@ void TwoPhaseCommit::vote_complete(Effects& out) {
   for (BranchIndex i = 0; i < branches_.size(); ++i) {
     if (branches_[i].state != BranchState::active) continue;
     if (count(BranchState::prepared) == 0) return one_phase(i, out);
+    if (i == last_resource_) {
+      phase_ = Phase::deciding;
+      branches_[i].state = BranchState::committing;
+      // A crash from here until its commit leaves prepared branches without a decision: recovery bars the last
+      // resource's branch, and then rolls them back.
+      out.push_back(Decide{i});
+      return;
+    }
     // A reader that prepared all the same has to be finished like a writer, so the writer must be prepared too.
     branches_[i].state = BranchState::preparing;
     out.push_back(Prepare{i});
@@ -139,23 +150,30 @@ void TwoPhaseCommit::on(const LogForced& event, Effects& out) {
   require(phase_ == Phase::deciding);
   switch (event.result) {
     case ForceResult::durable:
-      phase_ = Phase::committing;
-      for (BranchIndex i = 0; i < branches_.size(); ++i) {
-        if (branches_[i].state != BranchState::prepared) continue;
-        branches_[i].state = BranchState::committing;
-        out.push_back(Commit{i});
-      }
-      return;
+      return decided(out);
     case ForceResult::refused:
       return abort("the decision could not be written to the log",
                    Reply::not_done(Code::rb_other, "the log refused the decision"), out);
     case ForceResult::uncertain:
-      for (BranchInfo& branch : branches_) {
-        if (branch.state == BranchState::prepared) branch.state = BranchState::in_doubt;
-      }
-      reason_ = "the decision may or may not be in the log; opening the log again tells";
-      return over(End::in_doubt, out);
+      return undecided("the decision may or may not be in the log; opening the log again tells", out);
   }
+}
+
+void TwoPhaseCommit::decided(Effects& out) {
+  phase_ = Phase::committing;
+  for (BranchIndex i = 0; i < branches_.size(); ++i) {
+    if (branches_[i].state != BranchState::prepared) continue;
+    branches_[i].state = BranchState::committing;
+    out.push_back(Commit{i});
+  }
+}
+
+void TwoPhaseCommit::undecided(std::string reason, Effects& out) {
+  for (BranchInfo& branch : branches_) {
+    if (branch.state == BranchState::prepared) branch.state = BranchState::in_doubt;
+  }
+  reason_ = std::move(reason);
+  over(End::in_doubt, out);
 }
 
 void TwoPhaseCommit::on(const BranchReplied& event, Effects& out) {
@@ -163,6 +181,10 @@ void TwoPhaseCommit::on(const BranchReplied& event, Effects& out) {
   const Reply& reply = event.reply;
   branch.last = reply;
   if (phase_ == Phase::one_phase) return one_phase_replied(event.branch, reply, out);
+  if (phase_ == Phase::deciding) {
+    require(event.branch == last_resource_);
+    return last_resource_replied(reply, out);
+  }
   const bool done = reply.code == Code::ok && reply.certainty == Certainty::done;
   if (branch.state == BranchState::committing) {
     if (done || reply.code == Code::heuristic_commit) {
@@ -223,10 +245,39 @@ void TwoPhaseCommit::one_phase_replied(BranchIndex index, const Reply& reply, Ef
   abort("the only branch did not commit", reply, out);
 }
 
+void TwoPhaseCommit::last_resource_replied(const Reply& reply, Effects& out) {
+  BranchInfo& branch = branches_[*last_resource_];
+  require(branch.state == BranchState::committing);
+  if (reply.is_ok() && reply.certainty == Certainty::done) {
+    branch.state = BranchState::committed;
+    return decided(out);
+  }
+  if (reply.certainty == Certainty::not_done) {
+    branch.state = is_rollback(reply.code) ? BranchState::rolled_back : BranchState::active;
+    return abort("the last resource did not commit", reply, out);
+  }
+  // Lost, or a word of its own: its row tells.
+  branch.state = BranchState::settling;
+  out.push_back(Settle{*last_resource_});
+}
+
 void TwoPhaseCommit::on(const Settled& event, Effects& out) {
-  require(phase_ == Phase::one_phase);
+  require(phase_ == Phase::one_phase || phase_ == Phase::deciding);
   BranchInfo& branch = branches_.at(event.branch);
   require(branch.state == BranchState::settling);
+  if (phase_ == Phase::deciding) {
+    if (event.fate == Fate::committed) {
+      branch.state = BranchState::committed;
+      return decided(out);
+    }
+    if (event.fate == Fate::rolled_back) {
+      branch.state = BranchState::rolled_back;
+      return abort("the last resource's answer was lost, and its row says that it did not commit", branch.last, out);
+    }
+    branch.state = BranchState::in_doubt;
+    cause_ = branch.last;
+    return undecided("the last resource's answer was lost, and it cannot yet say whether it committed", out);
+  }
   if (event.fate == Fate::committed) {
     branch.state = BranchState::committed;
     return over(End::committed, out);

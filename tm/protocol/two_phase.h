@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,10 +23,15 @@ namespace assent::two_phase {
 ///     │ one branch to commit                  (rolled_back)                 (in_doubt)
 ///     └──▶ one_phase ──▶ [settling] ──▶ over (committed, rolled_back, in_doubt)
 ///
+/// With a last resource, its branch is not prepared: where the others force the decision to the log, it commits in one
+/// phase with the decision in its own transaction, and is settled when its answer is lost.
+///
 /// Invariants:
-/// 1. `commit` is emitted only after log_forced{durable} came in.
-/// 2. `rollback` is never emitted after `force` unless log_forced{refused} came in.
-/// 3. `force` is emitted at most once, only when every vote is ok or read_only and at least one is ok.
+/// 1. `commit` is emitted only after log_forced{durable} came in, or the last resource's branch is committed.
+/// 2. `rollback` is never emitted after `force` unless log_forced{refused} came in, nor after `decide` unless the last
+///    resource's branch is known not to be committed.
+/// 3. `force` or `decide` is emitted at most once, and never both, only when every vote is ok or read_only and at least
+///    one is ok.
 /// 4. Each branch has at most one verb under way.
 /// 5. `over` is emitted once, last, and only when no verb is under way.
 ///
@@ -50,7 +56,7 @@ struct Voted {
 struct LogForced {
   ForceResult result;
 };
-/// The answer to commit, rollback or commit_one_phase of this branch.
+/// The answer to commit, rollback, commit_one_phase or commit_deciding of this branch.
 struct BranchReplied {
   BranchIndex branch;
   Reply reply;
@@ -77,12 +83,16 @@ struct Commit {
 struct Rollback {
   BranchIndex branch;
 };
-/// Make the fate of a one-phase commit definite whose reply was lost.
+/// Commit the last resource's branch with the decision in it, which has all branches that voted ok.
+struct Decide {
+  BranchIndex branch;
+};
+/// Make the fate of a one-phase commit, or of a decision, definite whose reply was lost.
 struct Settle {
   BranchIndex branch;
 };
 struct Over {};
-using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Over>;
+using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Decide, Over>;
 using Effects = std::vector<Effect>;
 
 /// What is known of one branch.
@@ -114,7 +124,9 @@ struct BranchInfo {
 
 class TwoPhaseCommit {
  public:
-  explicit TwoPhaseCommit(const std::vector<bool>& declared_read_only);
+  /// `last_resource`: the branch that decides, a writer; without one, the log does.
+  explicit TwoPhaseCommit(const std::vector<bool>& declared_read_only,
+                          std::optional<BranchIndex> last_resource = std::nullopt);
 
   /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on).
   Effects step(const Event& event);
@@ -147,11 +159,15 @@ class TwoPhaseCommit {
   void roll_back_idle(Effects& out);
   void one_phase(BranchIndex branch, Effects& out);
   void one_phase_replied(BranchIndex branch, const Reply& reply, Effects& out);
+  void decided(Effects& out);
+  void last_resource_replied(const Reply& reply, Effects& out);
+  void undecided(std::string reason, Effects& out);
   void over_if_quiet(Effects& out);
   void over(End end, Effects& out);
   std::size_t count(BranchState state) const;
 
   std::vector<BranchInfo> branches_;
+  const std::optional<BranchIndex> last_resource_;
   Phase phase_ = Phase::active;
   bool one_phase_ = false;
   End end_ = End::undecided;

@@ -83,7 +83,7 @@ std::string headline(const Survey& survey, const TransactionId& id) {
   }
   const bool decided = std::ranges::any_of(branches, [](auto* each) { return each->evidence.log == LogSays::decided; });
   std::string out = decided
-                        ? "This transaction is decided: the log holds the decision to commit."
+                        ? "This transaction is decided: the decision to commit is recorded."
                         : "The log has no decision to commit this transaction, so nobody was told that it committed.";
   if (any_is(branches, Standing::needs_person)) {
     return out + " What is left of it cannot be settled by the evidence: a person must look.";

@@ -35,7 +35,7 @@ TEST(Tool, lists_explains_and_commits_what_was_decided) {
                     HasSubstr("commit"), HasSubstr("2 branches of 1 transaction are in doubt.")));
   const Ran explained = node.run({"explain", node.only_transaction()});
   EXPECT_EQ(explained.exit, 1);
-  EXPECT_THAT(explained.out, AllOf(HasSubstr("the log holds the decision to commit"), HasSubstr("Evidence"),
+  EXPECT_THAT(explained.out, AllOf(HasSubstr("the decision to commit is recorded"), HasSubstr("Evidence"),
                                    HasSubstr("What to do"), HasSubstr(" resolve\n")));
   const Ran resolved = node.run({"resolve"});
   EXPECT_EQ(resolved.exit, 0) << resolved.out << resolved.err;

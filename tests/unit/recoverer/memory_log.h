@@ -64,6 +64,10 @@ class MemoryLog : public DecisionLog {
       if (each.incarnation == transaction.incarnation) each.over_to = std::max(each.over_to, transaction.sequence + 1);
     }
   }
+  void finish_recovered(const TransactionId& transaction) override {
+    finish(transaction);
+    history.back() = "finish recovered " + std::to_string(transaction.sequence);
+  }
   bool is_over(const TransactionId& transaction) const override {
     return over_.contains(transaction) || transaction.sequence < mark(transaction.incarnation);
   }

@@ -38,7 +38,7 @@ TEST_F(Reports, says_the_evidence_in_words_in_the_order_it_came) {
   const BranchReport& only = branch(report, Xid::of(old_transaction(1), "ledger"));
   EXPECT_THAT(only.lines, ElementsAre("incarnation: gone, of process 4711", "log: decided to commit, not finished",
                                       "ledger lists it as prepared", HasSubstr("ledger answered the commit: XA_OK")));
-  EXPECT_EQ(only.resolution.text, "the log holds the decision to commit");
+  EXPECT_EQ(only.resolution.text, "the decision to commit is recorded");
   EXPECT_EQ(only.decided_at_ms, 1'700'000'000'000);
 }
 

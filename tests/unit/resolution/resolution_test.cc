@@ -20,7 +20,8 @@ namespace {
 
 constexpr Owner owners[] = {Owner::foreign, Owner::unknown_log, Owner::held_elsewhere, Owner::unheld_slot,
                             Owner::in_hand};
-constexpr LogSays logs[] = {LogSays::nothing, LogSays::decided, LogSays::finished};
+constexpr LogSays logs[] = {LogSays::nothing, LogSays::decided, LogSays::finished,
+                            LogSays::barred,  LogSays::silent,  LogSays::missing};
 constexpr IncarnationIs incarnations[] = {IncarnationIs::live, IncarnationIs::gone, IncarnationIs::gone_log_moved,
                                           IncarnationIs::gone_adopted, IncarnationIs::unknown};
 constexpr EngineSays engines[] = {EngineSays::active, EngineSays::decided, EngineSays::in_doubt,
@@ -73,12 +74,12 @@ TEST(resolution, every_combination_has_a_row_and_every_row_a_combination) {
     EXPECT_NE(said.rule, 0);
     texts.emplace(said.text);
   });
-  EXPECT_EQ(texts.size(), 34U);
+  EXPECT_EQ(texts.size(), 37U);
 }
 
-TEST(resolution, never_rolls_back_what_is_decided_or_finished) {
+TEST(resolution, never_rolls_back_what_is_decided_or_finished_or_not_known_to_be_neither) {
   for_every_combination([](const Evidence& e, const Resolution& said) {
-    if (e.log != LogSays::nothing) {
+    if (e.log != LogSays::nothing && e.log != LogSays::barred) {
       EXPECT_NE(said.action, Action::roll_back);
     }
   });
@@ -90,6 +91,18 @@ TEST(resolution, never_commits_what_is_not_decided) {
       EXPECT_NE(said.action, Action::commit);
     }
   });
+}
+
+TEST(resolution, rule_1_waits_for_a_last_resource_and_asks_a_person_where_there_is_none) {
+  Evidence e = after_a_crash();
+  e.log = LogSays::silent;
+  EXPECT_EQ(resolve(e).verdict, Verdict::wait);
+  EXPECT_EQ(resolve(e).action, Action::none);
+  e.log = LogSays::missing;
+  EXPECT_EQ(resolve(e).verdict, Verdict::needs_person);
+  e.log = LogSays::barred;
+  EXPECT_EQ(resolve(e).action, Action::roll_back);
+  EXPECT_EQ(resolve(e).rule, 1);
 }
 
 TEST(resolution, rule_1_touches_no_branch_of_another_decider) {

@@ -24,7 +24,8 @@ void expect_words_of_their_own(std::initializer_list<Enum> values) {
 TEST(words, stand_for_one_thing_each) {
   expect_words_of_their_own(
       {Owner::foreign, Owner::unknown_log, Owner::held_elsewhere, Owner::unheld_slot, Owner::in_hand});
-  expect_words_of_their_own({LogSays::nothing, LogSays::decided, LogSays::finished});
+  expect_words_of_their_own(
+      {LogSays::nothing, LogSays::decided, LogSays::finished, LogSays::barred, LogSays::silent, LogSays::missing});
   expect_words_of_their_own({IncarnationIs::live, IncarnationIs::gone, IncarnationIs::gone_adopted,
                              IncarnationIs::gone_log_moved, IncarnationIs::unknown});
   expect_words_of_their_own({EngineSays::active, EngineSays::decided, EngineSays::in_doubt,

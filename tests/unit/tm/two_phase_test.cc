@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,15 +28,22 @@ struct World {
   std::size_t one_phase = 0;
   int deadline_used = 0;
 
-  explicit World(const std::vector<bool>& read_only) : machine(read_only) {}
+  std::optional<BranchIndex> last_resource;
+  bool barred = false;  ///< the last resource is known not to have committed
+
+  explicit World(const std::vector<bool>& read_only, std::optional<BranchIndex> last = std::nullopt)
+      : machine(read_only, last), last_resource(last) {}
 
   void take(const Effects& effects) {
     for (const Effect& effect : effects) {
       ASSERT_FALSE(over) << "an effect after the end";
-      if (std::holds_alternative<Force>(effect)) {
-        ASSERT_FALSE(forced) << "forced twice";
+      const auto* decide = std::get_if<Decide>(&effect);
+      if (std::holds_alternative<Force>(effect) || decide != nullptr) {
+        ASSERT_FALSE(forced) << "decided twice";
         forced = true;
+        ASSERT_EQ(decide != nullptr ? std::optional(decide->branch) : std::nullopt, last_resource);
         for (BranchIndex i = 0; i < machine.branches().size(); ++i) {
+          if (i == last_resource) continue;
           const BranchState state = machine.branches()[i].state;
           ASSERT_TRUE(state == BranchState::prepared || state == BranchState::read_only);
           if (state == BranchState::prepared) prepared.insert(i);
@@ -46,9 +54,11 @@ struct World {
         ASSERT_TRUE(prepared.contains(commit->branch)) << "committed what is not in the decision";
         ASSERT_TRUE(told_to_commit.insert(commit->branch).second);
       } else if (const auto* rollback = std::get_if<Rollback>(&effect)) {
-        ASSERT_TRUE(!forced || refused) << "rolled back over a decision that may be in the log";
+        ASSERT_TRUE(!forced || refused || barred) << "rolled back over a decision that may be durable";
         ASSERT_FALSE(ended_by_vote.contains(rollback->branch)) << "rolled back what is over";
         ASSERT_TRUE(told_to_roll_back.insert(rollback->branch).second);
+      } else if (const auto* prepare = std::get_if<Prepare>(&effect)) {
+        ASSERT_NE(prepare->branch, last_resource) << "a last resource is never prepared";
       } else if (std::holds_alternative<CommitOnePhase>(effect)) {
         ASSERT_EQ(++one_phase, 1U);
         ASSERT_FALSE(forced);
@@ -81,6 +91,7 @@ struct World {
       case End::rolled_back:
         EXPECT_TRUE(told_to_commit.empty());
         EXPECT_FALSE(durable);
+        EXPECT_TRUE(!forced || refused || barred);
         EXPECT_FALSE(any(BranchState::committed) || any(BranchState::pending) || any(BranchState::prepared));
         EXPECT_FALSE(machine.reason().empty());
         break;
@@ -124,6 +135,12 @@ std::vector<Event> answers(const Effect& effect) {
          {Reply::ok(), Reply::not_done(Code::rb_integrity, ""), Reply::not_done(Code::protocol_error, ""), lost}) {
       out.emplace_back(BranchReplied{one->branch, reply});
     }
+  } else if (const auto* decide = std::get_if<Decide>(&effect)) {
+    for (const Reply& reply :
+         {Reply::ok(), Reply::not_done(Code::rb_integrity, ""), Reply::not_done(Code::protocol_error, ""), lost,
+          Reply::unknown(Code::rb_other, ""), Reply{Code::heuristic_commit, Certainty::done, ""}}) {
+      out.emplace_back(BranchReplied{decide->branch, reply});
+    }
   } else if (const auto* settle = std::get_if<Settle>(&effect)) {
     for (const Fate fate : {Fate::committed, Fate::rolled_back, Fate::in_progress, Fate::unknown}) {
       out.emplace_back(Settled{settle->branch, fate});
@@ -145,6 +162,16 @@ void explore(const World& world, std::size_t& paths) {
       if (const auto* log = std::get_if<LogForced>(&event)) {
         next.durable = log->result == ForceResult::durable;
         next.refused = log->result == ForceResult::refused;
+      }
+      if (const auto* replied = std::get_if<BranchReplied>(&event);
+          replied != nullptr && std::holds_alternative<Decide>(world.under_way[i])) {
+        next.durable = replied->reply.is_ok();
+        next.barred = replied->reply.certainty == Certainty::not_done;
+        if (is_rollback(replied->reply.code) && next.barred) next.ended_by_vote.insert(replied->branch);
+      }
+      if (const auto* settled = std::get_if<Settled>(&event); settled != nullptr && world.forced) {
+        next.durable = settled->fate == Fate::committed;
+        next.barred = settled->fate == Fate::rolled_back;
       }
       if (const auto* vote = std::get_if<Voted>(&event)) {
         const Reply& reply = vote->reply;
@@ -181,8 +208,29 @@ TEST(TwoPhase, keeps_its_invariants_in_every_order_of_every_reply_for_up_to_thre
   EXPECT_GT(paths, 10000U);
 }
 
-std::string transcript(const std::vector<bool>& read_only, const std::vector<Event>& events) {
-  TwoPhaseCommit machine(read_only);
+TEST(TwoPhase, keeps_its_invariants_with_every_branch_as_the_last_resource) {
+  std::size_t paths = 0;
+  for (std::size_t n = 1; n <= 3; ++n) {
+    for (std::size_t mask = 0; mask < (std::size_t{1} << n); ++mask) {
+      std::vector<bool> read_only;
+      for (std::size_t i = 0; i < n; ++i) read_only.push_back((mask >> i & 1) != 0);
+      for (BranchIndex last = 0; last < n; ++last) {
+        if (read_only[last]) continue;
+        for (const Event& first :
+             {Event{CommitRequested{}}, Event{RollbackRequested{"asked"}}, Event{DeadlinePassed{}}}) {
+          World world(read_only, last);
+          world.take(world.machine.step(first));
+          explore(world, paths);
+        }
+      }
+    }
+  }
+  EXPECT_GT(paths, 10000U);
+}
+
+std::string transcript(const std::vector<bool>& read_only, const std::vector<Event>& events,
+                       std::optional<BranchIndex> last_resource = std::nullopt) {
+  TwoPhaseCommit machine(read_only, last_resource);
   std::string out;
   const auto show = [&](const Effects& effects) {
     for (const Effect& effect : effects) {
@@ -191,6 +239,7 @@ std::string transcript(const std::vector<bool>& read_only, const std::vector<Eve
       if (const auto* back = std::get_if<Rollback>(&effect)) out += "rollback " + std::to_string(back->branch);
       if (const auto* one = std::get_if<CommitOnePhase>(&effect)) out += "one-phase " + std::to_string(one->branch);
       if (const auto* settle = std::get_if<Settle>(&effect)) out += "settle " + std::to_string(settle->branch);
+      if (const auto* decide = std::get_if<Decide>(&effect)) out += "decide " + std::to_string(decide->branch);
       if (std::holds_alternative<Force>(effect)) out += "force";
       if (std::holds_alternative<Over>(effect)) out += "over";
       out += "; ";
@@ -213,6 +262,38 @@ TEST(TwoPhase, rolls_back_when_one_branch_votes_no) {
       transcript({false, false}, {CommitRequested{}, Voted{0, Reply::ok()},
                                   Voted{1, Reply::not_done(Code::rb_integrity, "")}, BranchReplied{0, Reply::ok()}}),
       "prepare 0; prepare 1; | | rollback 0; | over; | ");
+}
+
+TEST(TwoPhase, a_last_resource_commits_when_the_others_are_prepared_and_before_they_commit) {
+  EXPECT_EQ(transcript({false, false, false},
+                       {CommitRequested{}, Voted{0, Reply::ok()}, Voted{2, Reply::ok()}, BranchReplied{1, Reply::ok()},
+                        BranchReplied{0, Reply::ok()}, BranchReplied{2, Reply::ok()}},
+                       1),
+            "prepare 0; prepare 2; | | decide 1; | commit 0; commit 2; | | over; | ");
+}
+
+TEST(TwoPhase, a_last_resource_that_votes_no_rolls_the_others_back) {
+  EXPECT_EQ(transcript({false, false},
+                       {CommitRequested{}, Voted{0, Reply::ok()}, BranchReplied{1, Reply::not_done(Code::rb_other, "")},
+                        BranchReplied{0, Reply::ok()}},
+                       1),
+            "prepare 0; | decide 1; | rollback 0; | over; | ");
+}
+
+TEST(TwoPhase, a_last_resource_whose_answer_is_lost_is_settled_before_anything_else) {
+  EXPECT_EQ(transcript({false, false},
+                       {CommitRequested{}, Voted{0, Reply::ok()}, BranchReplied{1, lost}, Settled{1, Fate::committed},
+                        BranchReplied{0, Reply::ok()}},
+                       1),
+            "prepare 0; | decide 1; | settle 1; | commit 0; | over; | ");
+}
+
+TEST(TwoPhase, a_last_resource_beside_readers_decides_nothing) {
+  EXPECT_EQ(
+      transcript(
+          {true, false},
+          {CommitRequested{}, Voted{0, Reply{Code::read_only, Certainty::done, ""}}, BranchReplied{1, Reply::ok()}}, 1),
+      "prepare 0; | one-phase 1; | over; | ");
 }
 
 TEST(TwoPhase, one_resource_commits_in_one_phase_without_the_log) {
