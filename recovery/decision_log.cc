@@ -366,7 +366,7 @@ void SegmentedLog::finish_recovered(const TransactionId& id) noexcept {
 }
 
 void SegmentedLog::forget(const TransactionId& id) {
-  if (!find(id)) {
+  if (id.kind == DeciderKind::log && !find(id)) {
     throw Error(ErrorCode::misuse, "the log has no unfinished decision of " + id.text(), "there is nothing to forget");
   }
   force_record(log::Forgotten{id}, "that " + id.text() + " is forgotten");

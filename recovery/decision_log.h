@@ -98,7 +98,8 @@ class DecisionLog {
   /// the newest 1024 are remembered.
   virtual bool recovered(const TransactionId& id) const = 0;
   /// A person gives up on an unfinished decision: the transaction is over, although not every branch gave positive
-  /// evidence. Forced. Throws Error, and then the decision is still there.
+  /// evidence. Forced. Throws Error, and then the decision is still there. Of a last resource's decision only that is
+  /// remembered; recovery then takes the row away.
   virtual void forget(const TransactionId& id) = 0;
   /// forget() said so; the newest 1024 are remembered.
   virtual bool forgotten(const TransactionId& id) const = 0;

@@ -23,6 +23,7 @@ void RecoveryPass::read_last_resources() {
 void RecoveryPass::take_kept(Site& site, const KeptDecision& kept) {
   const auto id = kept.branch.transaction();
   const auto log = id ? std::ranges::find(logs_, id->log, &Log::id) : logs_.end();
+  if (id && log == logs_.end()) return show_to_whoever_adopts(kept);
   if (log == logs_.end() || identity_of(*log, kept.branch.bqual, &site) != IdentityIs::same) return;
   const bool gone = gone_for_certain(*log, id->incarnation);
   if (kept.fate != Fate::committed) {
@@ -41,6 +42,16 @@ void RecoveryPass::take_kept(Site& site, const KeptDecision& kept) {
     return;
   }
   log->unfinished.insert_or_assign(decision->id, *std::move(decision));
+}
+
+/// A decision whose slot nobody holds: its branches in the report are what gets the slot adopted, also where none of
+/// them is listed.
+void RecoveryPass::show_to_whoever_adopts(const KeptDecision& kept) {
+  const auto decision = decision_from(kept.decision);
+  if (kept.fate != Fate::committed || !decision) return;
+  const auto slot = std::ranges::find_if(slots_, [&](const SlotState& each) { return each.log == decision->id.log; });
+  if (slot == slots_.end() || slot->holder_pid) return;
+  for (const DecidedBranch& decided : decision->branches) branch(Xid::of(decision->id, decided.resource));
 }
 
 /// Of every branch that is prepared in the name of a last resource, and not known to be decided.

@@ -65,6 +65,7 @@ class RecoveryPass {
 
   void read_last_resources();
   void take_kept(Site& site, const KeptDecision& kept);
+  void show_to_whoever_adopts(const KeptDecision& kept);
   void ask_last_resources();
   LogSays ask_last_resource(const TransactionId& id);
   bool gone_for_certain(const Log& log, Incarnation incarnation) const;

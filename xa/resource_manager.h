@@ -120,8 +120,8 @@ class ResourceManager {
   virtual Result<Fate> settle(const Xid& xid) = 0;
 
   /// Every row of commit_deciding(), and of settle() where that answered rolled_back, of all logs; what is answered is
-  /// durable. forget() removes them.
-  virtual Result<std::vector<KeptDecision>> decisions() { return std::vector<KeptDecision>(); }
+  /// durable. forget() removes them. Only where Capabilities::decides.
+  virtual Result<std::vector<KeptDecision>> decisions();
 
   /// True when no session can still bring a prepare or commit of this branch: proof, not an empty scan. With
   /// options.carrier_is_dead the session is ended if it is found.
@@ -138,5 +138,9 @@ class ResourceManager {
  protected:
   ResourceManager() = default;
 };
+
+inline Result<std::vector<KeptDecision>> ResourceManager::decisions() {
+  return Reply::not_done(Code::protocol_error, "this adapter cannot be a last resource");
+}
 
 }  // namespace assent

@@ -154,7 +154,8 @@ void print_explanation(const Context& context, const Survey& survey, const Setup
           "commit, at " + time_text(decision->decided_at_ms) + " (" + duration_text(since(decision->decided_at_ms)) +
               " ago), for " + printable(resources));
   } else if (survey.slot_of(id.log) != nullptr) {
-    field(terminal, "Decision", "none in the log");
+    field(terminal, "Decision",
+          id.kind == DeciderKind::log ? "none in the log" : "by a row in " + id.decider + ", its last resource");
   }
   print_notes(survey, id, terminal);
   terminal.line();

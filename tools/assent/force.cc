@@ -14,12 +14,13 @@ namespace {
 std::string contradiction(const BranchReport& branch, bool commit) {
   const Evidence& evidence = branch.evidence;
   if (evidence.log == LogSays::decided && !commit) {
-    return "the log holds the decision to COMMIT this transaction; its other branches commit, and the application may "
+    return "the decision to COMMIT this transaction is recorded; its other branches commit, and the application may "
            "have been told so";
   }
-  if (evidence.owner == Owner::in_hand && evidence.log == LogSays::nothing &&
+  const bool undecided = evidence.log == LogSays::nothing || evidence.log == LogSays::barred;
+  if (evidence.owner == Owner::in_hand && undecided &&
       (evidence.incarnation == IncarnationIs::gone || evidence.incarnation == IncarnationIs::gone_adopted) && commit) {
-    return "the log has NO decision to commit this transaction; its other branches are rolled back, and the "
+    return "there is NO decision to commit this transaction; its other branches are rolled back, and the "
            "application was not told that it committed";
   }
   return "";

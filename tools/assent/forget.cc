@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "assent/tools/assent/command.h"
 #include "assent/tools/assent/hold.h"
@@ -30,6 +31,20 @@ void refuse_if_needed(const BranchReport& branch, const ForgetOptions& options, 
   }
 }
 
+/// The log's, or the last resource's as this moment's report has it.
+std::optional<Decision> decision_in(const Hold& hold) {
+  if (hold.slot == nullptr) return std::nullopt;
+  if (hold.transaction.kind == DeciderKind::log) return hold.slot->log().find(hold.transaction);
+  Decision decision;
+  decision.id = hold.transaction;
+  for (const BranchReport& branch : hold.report.branches) {
+    if (branch.transaction != hold.transaction || branch.evidence.log != LogSays::decided) continue;
+    decision.label = branch.label;
+    decision.branches.push_back({branch.xid.bqual, {}});
+  }
+  return decision.branches.empty() ? std::nullopt : std::optional(decision);
+}
+
 }  // namespace
 
 Exit forget(const Context& context, const ForgetOptions& options, Terminal& terminal) {
@@ -42,10 +57,9 @@ Exit forget(const Context& context, const ForgetOptions& options, Terminal& term
                "leave out the '/' and what follows");
   }
   Hold hold = take_hold(setup, named);
-  const auto decision = hold.slot == nullptr ? std::nullopt : hold.slot->log().find(named.transaction);
+  const auto decision = decision_in(hold);
   if (!decision) {
-    throw Stop(Exit::usage,
-               "the log has no decision of " + named.transaction.text() + ", so there is nothing to forget",
+    throw Stop(Exit::usage, "there is no decision of " + named.transaction.text() + ", so there is nothing to forget",
                "`" + program + " explain " + named.transaction.text() + "` tells what is known");
   }
   const auto proven_committed = [&](const DecidedBranch& decided) {

@@ -36,6 +36,7 @@ class WatchedResource final : public ResourceManager {
   Result<std::vector<PreparedBranch>> recover() override { return inner_->recover(); }
   Result<Fate> fate(const Xid& xid, const std::string& evidence) override { return inner_->fate(xid, evidence); }
   Result<Fate> settle(const Xid& xid) override { return inner_->settle(xid); }
+  Result<std::vector<KeptDecision>> decisions() override { return inner_->decisions(); }
   Result<bool> carrier_gone(const Xid& xid, const FinishOptions& options) override {
     return inner_->carrier_gone(xid, options);
   }

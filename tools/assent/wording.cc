@@ -81,10 +81,18 @@ std::string headline(const Survey& survey, const TransactionId& id) {
   if (only_what_is(branches, Standing::another_node)) {
     return "This transaction belongs to a log that is not on this node, and only that log can settle it.";
   }
-  const bool decided = std::ranges::any_of(branches, [](auto* each) { return each->evidence.log == LogSays::decided; });
-  std::string out = decided
-                        ? "This transaction is decided: the decision to commit is recorded."
-                        : "The log has no decision to commit this transaction, so nobody was told that it committed.";
+  const auto says = [&branches](LogSays what) {
+    return std::ranges::any_of(branches, [what](auto* each) { return each->evidence.log == what; });
+  };
+  const bool decided = says(LogSays::decided);
+  if (!decided && (says(LogSays::silent) || says(LogSays::missing))) {
+    return "This transaction is decided by a row in its last resource, " + id.decider + ", and that " +
+           (says(LogSays::silent) ? "cannot be asked now. Nothing is lost meanwhile." : "is not configured here.");
+  }
+  const std::string decider = id.kind == DeciderKind::log ? "The log" : "Its last resource, " + id.decider + ",";
+  std::string out =
+      decided ? "This transaction is decided: the decision to commit is recorded."
+              : decider + " has no decision to commit this transaction, so nobody was told that it committed.";
   if (any_is(branches, Standing::needs_person)) {
     return out + " What is left of it cannot be settled by the evidence: a person must look.";
   }
@@ -111,6 +119,12 @@ Advice advice(const BranchReport& branch, const std::string& short_name) {
     case Standing::foreign:
       return {"Ask the other transaction manager.", ""};
     case Standing::in_doubt:
+      if (branch.evidence.log == LogSays::silent) {
+        return {"Bring " + branch.transaction->decider +
+                    ", which decides it, back; until then this waits and loses nothing. To settle it as soon as it "
+                    "answers:",
+                "resolve --watch"};
+      }
       if (branch.evidence.database == DatabaseSays::unreachable) {
         return {"Bring " + branch.resource +
                     " back; until then this waits and loses nothing. To settle it as soon as it answers:",
@@ -121,6 +135,12 @@ Advice advice(const BranchReport& branch, const std::string& short_name) {
       break;
   }
   const Evidence& evidence = branch.evidence;
+  if (evidence.log == LogSays::missing) {
+    return {"Put resource " + branch.transaction->decider +
+                ", which decides it, back into the configuration, leading to the database that it was (or, if it was "
+                "renamed, with that name as `formerly`), then:",
+            "resolve"};
+  }
   if (evidence.identity == IdentityIs::changed) {
     return {"Point the URL of " + branch.resource + " back to the database that the log recorded, then:", "resolve"};
   }

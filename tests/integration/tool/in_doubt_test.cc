@@ -223,6 +223,62 @@ TEST(Forget, is_refused_of_what_is_committed_everywhere) {
   EXPECT_EQ(node.run({"resolve"}).exit, 0);
 }
 
+/// North decides by a row of its own.
+class LastResource : public ::testing::Test {
+ protected:
+  LastResource() { configure(node_.north() + node_.south()); }
+  void configure(const std::string& resources) { node_.configure("last_resource = \"north\"\n" + resources); }
+  std::string explained() { return node_.run({"explain", node_.only_transaction()}).out; }
+
+  Node node_;
+};
+
+TEST_F(LastResource, that_committed_has_decided) {
+  node_.crash_before("commit");
+  EXPECT_EQ(node_.money_in_north(), 990);
+  EXPECT_THAT(node_.run({"list"}).out, AllOf(HasSubstr("transfer 1: 10 from north to south"), HasSubstr("commit"),
+                                             HasSubstr("1 branch of 1 transaction is in doubt.")));
+  EXPECT_THAT(explained(), AllOf(HasSubstr("the decision to commit is recorded"), HasSubstr("last resource north")));
+  EXPECT_EQ(node_.run({"resolve"}).exit, 0);
+  EXPECT_EQ(node_.money_in_south(), 1010);
+  EXPECT_EQ(node_.run({"list"}).exit, 0);
+}
+
+TEST_F(LastResource, that_did_not_commit_is_barred_and_the_rest_rolled_back) {
+  node_.crash_before("decide");
+  EXPECT_THAT(explained(), HasSubstr("Its last resource, north, has no decision"));
+  EXPECT_THAT(node_.run({"resolve", "--dry-run"}).out, HasSubstr("roll back"));
+  const Ran ran = node_.run({"force", node_.only_transaction() + "/south", "commit", "--yes"});
+  EXPECT_EQ(ran.exit, 8);
+  EXPECT_THAT(ran.err, HasSubstr("NO decision"));
+  EXPECT_EQ(node_.run({"resolve"}).exit, 0);
+  EXPECT_EQ(node_.money_in_north() + node_.money_in_south(), 2000);
+  EXPECT_EQ(node_.money_in_south(), 1000);
+}
+
+TEST_F(LastResource, that_is_not_configured_any_more_is_asked_for) {
+  node_.crash_before("commit");
+  node_.configure(node_.south());
+  EXPECT_EQ(node_.run({"resolve"}).exit, 3);
+  EXPECT_THAT(explained(), AllOf(HasSubstr("north, and that is not configured here"), HasSubstr("Put resource north")));
+  configure(node_.north() + node_.south());
+  EXPECT_EQ(node_.run({"resolve"}).exit, 0);
+  EXPECT_EQ(node_.money_in_south(), 1010);
+}
+
+TEST_F(LastResource, whose_decision_a_person_gives_up_keeps_no_row_of_it) {
+  node_.crash_before("commit");
+  const std::string id = node_.only_transaction();
+  EXPECT_EQ(node_.run({"forget", id, "--yes"}).exit, 8) << "south is still prepared";
+  EXPECT_EQ(node_.run({"force", id + "/south", "rollback", "--against-the-decision", "--yes"}).exit, 0);
+  EXPECT_EQ(node_.run({"resolve"}).exit, 3);
+  EXPECT_EQ(node_.run({"forget", id, "--yes"}).exit, 0);
+  EXPECT_EQ(node_.run({"list"}).exit, 0);
+  EXPECT_EQ(node_.run({"resolve"}).exit, 0);
+  EXPECT_EQ(node_.run({"resolve"}).exit, 0);
+  EXPECT_THAT(node_.run({"log", "dump"}).out, HasSubstr("given up by a person"));
+}
+
 TEST(Json, is_printed_by_every_reading_command) {
   Node node;
   node.crash_before("commit");

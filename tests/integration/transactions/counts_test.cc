@@ -94,6 +94,28 @@ TEST_F(Counts, two_databases_cost_five_forced_writes_a_transaction) {
   EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 5 * transactions, 5 * one_percent);
 }
 
+TEST_F(Counts, two_databases_of_which_one_decides_cost_three_forced_writes_a_transaction) {
+  for (const char* last : {"ledger", "shop"}) {
+    SCOPED_TRACE(last);
+    const Writes writes = count([&](TransactionManager& tm) {
+      const Outcome outcome = tm.run({.last_resource = last}, [&](Transaction& tx) {
+        tx.on(tm.resource<Postgres>("ledger"), [&](pqxx::transaction_base& sql) {
+          // The decision is durable whatever the session says of itself.
+          sql.exec0("SET LOCAL synchronous_commit = off");
+          add_to_ledger(sql, -1);
+        });
+        tx.on(tm.resource<MySql>("shop"), [&](sql::Connection& sql) { add_to_shop(sql, 1); });
+      });
+      ASSERT_TRUE(outcome.committed()) << outcome.text();
+    });
+    const bool ledger_decides = last == std::string("ledger");
+    EXPECT_NEAR(writes.postgres, (ledger_decides ? 1 : 2) * transactions, 2 * one_percent);
+    EXPECT_NEAR(writes.mariadb, (ledger_decides ? 2 : 1) * transactions, 2 * one_percent);
+    EXPECT_LE(writes.log, one_percent);
+    EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 3 * transactions, 3 * one_percent);
+  }
+}
+
 TEST_F(Counts, postgresql_alone_costs_its_own_single_write) {
   const Writes writes = count([&](TransactionManager& tm) {
     const Outcome outcome = tm.run([&](Transaction& tx) {

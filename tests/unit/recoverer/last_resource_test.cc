@@ -217,6 +217,20 @@ TEST_F(LastResourceRecovery, takes_a_row_away_that_a_crash_left_behind_the_logs_
   EXPECT_FALSE(kept(id));
 }
 
+TEST_F(LastResourceRecovery, shows_a_decision_of_a_slot_that_nobody_holds) {
+  const TransactionId orphan{DeciderKind::resource, LogId{9}, Incarnation{1}, 1, "ledger"};
+  const TransactionId elsewhere{DeciderKind::resource, LogId{8}, Incarnation{1}, 1, "ledger"};
+  keep(orphan);
+  keep(elsewhere);
+  slots = {{.number = 1, .directory = "1", .holder_pid = 4711, .log = LogId{8}},
+           {.number = 2, .directory = "2", .holder_pid = std::nullopt, .log = LogId{9}}};
+  const RecoveryReport report = pass();
+  ASSERT_EQ(report.branches.size(), 1U) << "of a live process nothing is told: it is at it";
+  EXPECT_EQ(report.branches[0].transaction, orphan);
+  EXPECT_EQ(report.branches[0].evidence.owner, Owner::unheld_slot);
+  EXPECT_TRUE(kept(orphan) && kept(elsewhere));
+}
+
 TEST_F(LastResourceRecovery, raises_no_mark_over_a_decision_nor_while_decisions_cannot_be_read) {
   log.finish(decided_by_ledger(old_transaction(9)));
   const TransactionId open = decided_by_ledger(old_transaction(3));
