@@ -337,6 +337,7 @@ Reply OpenBranch::commit_alone(const char* verb, Statements before) {
   // On a session where the application ended the branch itself, what is before is a transaction of its own, or part of
   // another: it changes the branch's row only if that is there, and then the branch was committed.
   Statements statements = std::move(before);
+  const std::size_t end_at = statements.size();
   statements.push_back(text("XA END "));
   statements.push_back(unbounded("XA COMMIT ", " ONE PHASE"));
   const std::size_t verbs = statements.size();
@@ -347,6 +348,8 @@ Reply OpenBranch::commit_alone(const char* verb, Statements before) {
     over(answer.ok());
     return Reply::ok();
   }
+  // Only an ended branch can be rolled back.
+  if (answer.completed < end_at && !answer.failure->lost) static_cast<void>(session().run({text("XA END ")}));
   Reply reply = abandon(*answer.failure, verb);
   if (undone_ && answer.failure->number == several_rows) {
     reply =
