@@ -87,7 +87,9 @@ ThroughAssent::ThroughAssent(const Transfer& transfer, int clients, const std::s
 }
 
 void ThroughAssent::transfer(int, std::uint64_t, int account) {
-  const Outcome outcome = manager_.run([&](Transaction& transaction) {
+  RunOptions options;
+  if (transfer_.last_resource != nullptr) options.last_resource = transfer_.last_resource->name();
+  const Outcome outcome = manager_.run(options, [&](Transaction& transaction) {
     for (const auto& each : read_) static_cast<void>(each->read(transaction, account));
     for (std::size_t i = 0; i < written_.size(); ++i) written_[i]->add(transaction, account, transfer_.cents(i));
   });

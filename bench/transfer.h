@@ -15,8 +15,9 @@ namespace assent::bench {
 /// What one transaction does: a cent leaves the first database for each of the others that are written, and one account
 /// is read in each of those that are read. Borrows the databases.
 struct Transfer {
-  std::vector<Database*> written;
-  std::vector<Database*> read;
+  std::vector<Database*> written = {};
+  std::vector<Database*> read = {};
+  const Database* last_resource = nullptr;  ///< the written one that decides; else the log does
 
   std::vector<Database*> all() const;
   /// What each account table must hold after so many transactions.

@@ -149,7 +149,10 @@ class Bench {
           [=, this](Report& report, const Plan& plan) { keep(report, run(workload, transfer, plan)); });
     };
     for (std::size_t second = 1; second < all.size(); ++second) {
-      transfers("transfer", {.written = {all[0], all[second]}, .read = {}});
+      transfers("transfer", {.written = {all[0], all[second]}});
+    }
+    for (std::size_t second = 1; second < all.size(); ++second) {
+      transfers("last-resource", {.written = {all[0], all[second]}, .last_resource = all[0]});
     }
     if (all.size() >= 3) transfers("three", {.written = {all[0], all[1], all[2]}, .read = {}});
     if (!all.empty()) transfers("one", {.written = {all[0]}, .read = {}});
@@ -294,6 +297,7 @@ class Bench {
 const std::vector<WorkloadName>& workload_names() {
   static const std::vector<WorkloadName> names = {
       {"transfer", "one UPDATE in each of two databases: the first with each of the others"},
+      {"last-resource", "the same, decided by a row in the first instead of the log"},
       {"three", "one UPDATE in each of three databases"},
       {"one", "one UPDATE in one database"},
       {"read-mostly", "one UPDATE in one database, one SELECT in another that is declared read-only"},

@@ -17,17 +17,13 @@ namespace {
 /// Between the owner's lock and the end of its session in the storage engine lie microseconds of the server's own work,
 /// or a few scheduler ticks on a busy machine.
 constexpr std::chrono::milliseconds grace{100};
-constexpr const char* lock_wait_s = "5";
-/// What the server waits for the next word of a session that has the turn. One whose machine died says no more, and
-/// nothing else would tell the server for hours.
-constexpr const char* silence_s = "5";
 /// The bound of what is remembered between recover() and commit(); forgetting costs one grace.
 constexpr std::size_t max_free_since = 100'000;
 constexpr int looks = 3;
 
 /// A statement that takes the lock or fails, so that nothing behind it in the same round trip is executed without it.
-std::string hold(const std::string& lock) {
-  return "SELECT IF(GET_LOCK(" + lock + "," + lock_wait_s + ")=1,1,(SELECT 1 UNION SELECT 2))";
+std::string hold(const std::string& lock, std::uint32_t wait_s) {
+  return "SELECT IF(GET_LOCK(" + lock + "," + std::to_string(wait_s) + ")=1,1,(SELECT 1 UNION SELECT 2))";
 }
 
 }  // namespace
@@ -46,10 +42,13 @@ bool Manager::free_long_enough(const Xid& xid) {
 
 /// One at a time finishes this branch: the second must find what the first did, and never take it for the branch's
 /// owner.
-Result<Manager::Turn> Manager::take_turn(Session& session, const Xid& xid) {
-  const Answer turn = session.run({std::string("SET SESSION wait_timeout=") + silence_s,
-                                   "SELECT GET_LOCK(" + recovery_lock(xid) + "," + lock_wait_s + ")",
-                                   "SELECT IS_USED_LOCK(" + carrier_lock(xid) + ")"});
+Result<Manager::Turn> Manager::take_turn(Session& session, const Xid& xid) const {
+  const std::string wait = std::to_string(settings_.recovery_wait_s);
+  // And so long the server waits for the next word of the session that has the turn. One whose machine died says no
+  // more, and nothing else would tell the server for hours.
+  const Answer turn =
+      session.run({"SET SESSION wait_timeout=" + wait, "SELECT GET_LOCK(" + recovery_lock(xid) + "," + wait + ")",
+                   "SELECT IS_USED_LOCK(" + carrier_lock(xid) + ")"});
   if (!turn.ok()) return Reply::not_done(code_of(*turn.failure), turn.failure->describe());
   return Turn{turn.value(1) == "1", turn.value(2)};
 }
@@ -86,7 +85,7 @@ Reply Manager::await_owner(Session& session, const Xid& xid, const std::optional
     // MariaDB also denies it (1095) for a session of our own that is just ending; so the lock decides.
     denied = !killed.ok() && killed.failure->number == kill_denied;
   }
-  const Answer taken = session.run({"SELECT GET_LOCK(" + lock + "," + lock_wait_s + ")"});
+  const Answer taken = session.run({"SELECT GET_LOCK(" + lock + "," + std::to_string(settings_.recovery_wait_s) + ")"});
   if (!taken.ok()) return Reply::not_done(code_of(*taken.failure), taken.failure->describe());
   if (taken.value(0) != "1" && denied) {
     return Reply::not_done(Code::resource_error,
@@ -154,7 +153,7 @@ Reply Manager::finish_in_turn(Session& session, const Xid& xid, Verb verb, const
     if (waits) {
       Reply owner_gone = await_owner(session, xid, owner, options);
       if (!owner_gone.is_ok()) return owner_gone;
-      statements.push_back(hold(carrier_lock(xid)));
+      statements.push_back(hold(carrier_lock(xid), settings_.recovery_wait_s));
     }
     const std::size_t verb_at = statements.size();
     statements.push_back(statement);

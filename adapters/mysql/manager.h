@@ -60,7 +60,7 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
     bool mine = false;
     std::optional<std::string> owner;
   };
-  static Result<Turn> take_turn(Session& session, const Xid& xid);
+  Result<Turn> take_turn(Session& session, const Xid& xid) const;
   static bool end_turn(Session& session);
   Reply await_owner(Session& session, const Xid& xid, const std::optional<std::string>& owner,
                     const FinishOptions& options);

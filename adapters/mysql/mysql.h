@@ -20,7 +20,8 @@ namespace assent {
 /// is asked. Keys: `socket` (path of a Unix socket), `ssl` (`require`: encrypted or refused; `verify`: and the
 /// certificate is signed by `ssl_ca` and names the host; `off`, the default: plain text), `ssl_ca`, `connect_timeout`,
 /// `read_timeout`, `write_timeout` (whole seconds; read and write: none unless set, because a reply cut off makes an
-/// effect unknown), `password_env`, `password_file`.
+/// effect unknown), `recovery_wait` (whole seconds, 5: how long recovery waits for a session that is in its way),
+/// `password_env`, `password_file`.
 ///
 /// **What an application must know.**
 /// - *A failed statement does not end the branch.* After a lock wait timeout (1205), a deadline (1969, 3024, 1317), a

@@ -14,7 +14,7 @@ constexpr std::size_t max_user = 128;
 constexpr std::uint32_t max_timeout_s = 86400;
 constexpr const char* known_parameters =
     "known are socket, ssl (require, verify or off), ssl_ca, connect_timeout, read_timeout, write_timeout, "
-    "password_env and password_file";
+    "recovery_wait, password_env and password_file";
 
 [[noreturn]] void refuse(const ResourceSpec& spec, const std::string& what, const std::string& hint) {
   throw Error(ErrorCode::configuration, "resource '" + spec.name + "': " + what, hint);
@@ -70,6 +70,9 @@ Settings Settings::from(const ResourceSpec& spec) {
       out.read_timeout_s = seconds(spec, key, value);
     } else if (key == "write_timeout") {
       out.write_timeout_s = seconds(spec, key, value);
+    } else if (key == "recovery_wait") {
+      out.recovery_wait_s = seconds(spec, key, value);
+      if (out.recovery_wait_s == 0) refuse(spec, "recovery_wait=0 would not wait at all", "write 1 or more seconds");
     } else {
       refuse(spec, "unknown parameter '" + key.substr(0, 64) + "' in the URL", known_parameters);
     }

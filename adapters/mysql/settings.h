@@ -14,7 +14,7 @@ enum class Tls {
 };
 
 /// What a URL says, checked:
-/// `mysql://user[:password]@host[:port]/schema[?socket=…&ssl=…&ssl_ca=…&connect_timeout=…&read_timeout=…&write_timeout=…]`
+/// `mysql://user[:password]@host[:port]/schema[?socket=…&ssl=…&ssl_ca=…&connect_timeout=…&read_timeout=…&write_timeout=…&recovery_wait=…]`
 /// (`mariadb://` likewise), with `password_env` or `password_file` for the password. Timeouts are whole seconds.
 struct Settings {
   std::string resource;
@@ -30,6 +30,8 @@ struct Settings {
   /// 0: for ever. A reply that does not come in time makes the verb's effect unknown, so none is set unless asked for.
   std::uint32_t read_timeout_s = 0;
   std::uint32_t write_timeout_s = 0;
+  /// How long recovery waits for a session that is in its way: the branch's own, or another recovery that fell silent.
+  std::uint32_t recovery_wait_s = 5;
   std::string address;  ///< the URL without its password
 
   /// Throws Error{configuration}.

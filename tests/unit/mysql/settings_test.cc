@@ -29,7 +29,7 @@ std::string refusal(const std::string& url) {
 TEST(MySqlSettings, are_read_from_a_url) {
   const Settings all = settings(
       "mysql://bob:s%40fe@db.example:3307/bank?ssl=verify&ssl_ca=/"
-      "ca.pem&connect_timeout=3&read_timeout=40&write_timeout=50");
+      "ca.pem&connect_timeout=3&read_timeout=40&write_timeout=50&recovery_wait=6");
   EXPECT_EQ(all.host, "db.example");
   EXPECT_EQ(all.port, 3307);
   EXPECT_EQ(all.user, "bob");
@@ -40,11 +40,13 @@ TEST(MySqlSettings, are_read_from_a_url) {
   EXPECT_EQ(all.connect_timeout_s, 3U);
   EXPECT_EQ(all.read_timeout_s, 40U);
   EXPECT_EQ(all.write_timeout_s, 50U);
+  EXPECT_EQ(all.recovery_wait_s, 6U);
   EXPECT_EQ(all.address.find("s@fe"), std::string::npos);
   const Settings few = settings("mariadb://bob@/bank?socket=/run/db.sock");
   EXPECT_EQ(few.socket, "/run/db.sock");
   EXPECT_EQ(few.tls, Tls::off);
   EXPECT_EQ(few.read_timeout_s, 0U);
+  EXPECT_EQ(few.recovery_wait_s, 5U);
 }
 
 TEST(MySqlSettings, refuse_what_is_unknown_or_wrong_without_repeating_the_password) {
@@ -52,6 +54,7 @@ TEST(MySqlSettings, refuse_what_is_unknown_or_wrong_without_repeating_the_passwo
             std::string::npos);
   EXPECT_NE(refusal("mysql://bob:sesame@h/bank?ssl=yes").find("ssl=yes"), std::string::npos);
   EXPECT_NE(refusal("mysql://bob:sesame@h/bank?connect_timeout=1.5").find("connect_timeout"), std::string::npos);
+  EXPECT_NE(refusal("mysql://bob:sesame@h/bank?recovery_wait=0").find("recovery_wait"), std::string::npos);
   EXPECT_NE(refusal("mysql://bob:sesame@h/bank?connect_timeout=99999999").find("connect_timeout"), std::string::npos);
   EXPECT_NE(refusal("mysql://bob:sesame@h/bank?ssl=verify").find("ssl_ca"), std::string::npos);
   EXPECT_NE(refusal("mysql://bob:sesame@h/bank?ssl=require&ssl_ca=/x").find("ssl_ca"), std::string::npos);
