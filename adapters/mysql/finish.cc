@@ -21,6 +21,8 @@ constexpr std::chrono::milliseconds grace{100};
 constexpr std::size_t max_free_since = 100'000;
 constexpr int looks = 3;
 
+constexpr const char* end_of_turn = "SET @assent_released=RELEASE_ALL_LOCKS(),SESSION wait_timeout=DEFAULT";
+
 /// A statement that takes the lock or fails, so that nothing behind it in the same round trip is executed without it.
 std::string hold(const std::string& lock, std::uint32_t wait_s) {
   return "SELECT IF(GET_LOCK(" + lock + "," + std::to_string(wait_s) + ")=1,1,(SELECT 1 UNION SELECT 2))";
@@ -55,7 +57,7 @@ Result<Manager::Turn> Manager::take_turn(Session& session, const Xid& xid) const
 
 /// The carrier's lock, too: a session that keeps one would look like an owner. False: the session is of no more use.
 bool Manager::end_turn(Session& session) {
-  return session.run({"SET @assent_released=RELEASE_ALL_LOCKS(),SESSION wait_timeout=DEFAULT"}).ok();
+  return session.run({end_of_turn}).ok();
 }
 
 /// Returns when the owner has been gone for long enough, or says why not. Whoever goes on holds the carrier's lock
@@ -203,6 +205,28 @@ Reply Manager::after_finish(Session& session, const Xid& xid, Verb verb, const A
   return forced(session, xid);
 }
 
+/// The usual case in one round trip: nobody is in the way, and the owner has been gone for long enough. Nothing when it
+/// is another. `clean`: the session holds nothing any more.
+std::optional<Reply> Manager::finish_at_once(Session& session, const Xid& xid, Verb verb, bool& clean) {
+  const bool waits = !session.facts().detaches_on_prepare;
+  if (waits && !free_long_enough(xid)) return std::nullopt;
+  std::vector<std::string> statements = {"SET SESSION wait_timeout=" + std::to_string(settings_.recovery_wait_s),
+                                         hold(recovery_lock(xid), 0)};
+  if (waits) statements.push_back(hold(carrier_lock(xid), 0));
+  const std::size_t verb_at = statements.size();
+  statements.push_back((verb == Verb::commit ? "XA COMMIT " : "XA ROLLBACK ") + xid_literal(xid));
+  if (waits) statements.push_back(witness_.question(session, xid));
+  if (verb == Verb::rollback) {
+    for (std::string& each : witness_.force_rollback(xid)) statements.push_back(std::move(each));
+  }
+  statements.emplace_back(end_of_turn);
+  const Answer answer = session.run(statements);
+  std::optional<Reply> reply;
+  if (answer.completed > verb_at) reply = after_finish(session, xid, verb, answer, waits ? verb_at + 1 : 0);
+  clean = answer.ok() || end_turn(session);
+  return reply;
+}
+
 Reply Manager::finish(const Xid& xid, Verb verb, const FinishOptions& options) {
   if (!is_ours(xid)) {
     return Reply::not_done(Code::invalid, xid.text() + " is another transaction manager's branch, and left alone");
@@ -211,6 +235,11 @@ Reply Manager::finish(const Xid& xid, Verb verb, const FinishOptions& options) {
     auto lease = recovery_.take();
     if (!lease) return Reply::not_done(lease.failure().code, lease.failure().text);
     Session& session = *lease.value();
+    bool clean = true;
+    if (std::optional<Reply> done = finish_at_once(session, xid, verb, clean)) {
+      if (clean) lease->give_back();
+      return *std::move(done);
+    }
     const Result<Turn> turn = take_turn(session, xid);
     if (!turn && session.lost() && !again) {
       // A server that was restarted closed every idle session; what recovery does next must not fail for that.

@@ -62,6 +62,7 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   };
   Result<Turn> take_turn(Session& session, const Xid& xid) const;
   static bool end_turn(Session& session);
+  std::optional<Reply> finish_at_once(Session& session, const Xid& xid, Verb verb, bool& clean);
   Reply await_owner(Session& session, const Xid& xid, const std::optional<std::string>& owner,
                     const FinishOptions& options);
   static std::optional<Reply> verdict_of(Witness::Row row, const Xid& xid, Verb verb);
