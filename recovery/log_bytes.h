@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -10,8 +12,12 @@ namespace assent::log {
 
 template <class Integer>
 void put(char* to, Integer value) {
-  const auto bits = static_cast<std::uint64_t>(value);
-  for (std::size_t i = 0; i < sizeof(Integer); ++i) to[i] = static_cast<char>(bits >> (8 * i) & 0xff);
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    const auto bits = static_cast<std::uint64_t>(value);
+    for (std::size_t i = 0; i < sizeof(Integer); ++i) to[i] = static_cast<char>(bits >> (8 * i) & 0xff);
+  }
 }
 
 template <class Integer>
@@ -23,6 +29,11 @@ void put(std::string& out, Integer value) {
 
 template <class Integer>
 Integer get(const char* from) {
+  if constexpr (std::endian::native == std::endian::little) {
+    Integer value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  }
   std::uint64_t bits = 0;
   for (std::size_t i = 0; i < sizeof(Integer); ++i) {
     bits |= static_cast<std::uint64_t>(static_cast<unsigned char>(from[i])) << (8 * i);

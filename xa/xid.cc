@@ -12,7 +12,9 @@ constexpr std::string_view hex_digits = "0123456789abcdef";
 constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void put_u64(std::string& out, std::uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>((value >> shift) & 0xff);
+  char bytes[8];
+  for (unsigned i = 0; i < sizeof bytes; ++i) bytes[i] = static_cast<char>((value >> (56 - 8 * i)) & 0xff);
+  out.append(bytes, sizeof bytes);
 }
 
 std::uint64_t get_u64(std::string_view bytes) {
