@@ -65,8 +65,13 @@ void Gate::pass() {
 
 class ScriptedBranch : public Branch {
  public:
-  ScriptedBranch(ScriptedResource& resource, Xid xid, bool read_only, std::string evidence)
-      : resource_(resource), xid_(std::move(xid)), read_only_(read_only), evidence_(std::move(evidence)) {}
+  ScriptedBranch(ScriptedResource& resource, Xid xid, bool read_only, std::string evidence,
+                 Pool<ScriptedResource::Session>::Lease session)
+      : resource_(resource),
+        xid_(std::move(xid)),
+        read_only_(read_only),
+        evidence_(std::move(evidence)),
+        session_(std::move(session)) {}
   ~ScriptedBranch() override {
     const std::lock_guard lock(resource_.mutex_);
     resource_.open_.erase(xid_);
@@ -134,6 +139,7 @@ class ScriptedBranch : public Branch {
   const Xid xid_;
   const bool read_only_;
   const std::string evidence_;
+  const Pool<ScriptedResource::Session>::Lease session_;
 };
 
 ScriptedResource::ScriptedResource(std::string name, Identity identity)
@@ -175,6 +181,12 @@ void ScriptedResource::set_identity(Identity identity) {
 void ScriptedResource::set_capabilities(const Capabilities& capabilities) {
   const std::lock_guard lock(mutex_);
   capabilities_ = capabilities;
+}
+
+void ScriptedResource::set_sessions(std::size_t most) {
+  sessions_ = std::make_unique<Pool<Session>>(
+      Pool<Session>::Options{.max_sessions = most},
+      []() -> Result<std::unique_ptr<Session>> { return std::make_unique<Session>(); }, [](Session&) { return true; });
 }
 
 void ScriptedResource::set_evidence(std::string evidence) {
@@ -289,9 +301,21 @@ Result<Probe> ScriptedResource::probe() {
 Result<std::unique_ptr<Branch>> ScriptedResource::start(const Xid& xid, const StartOptions& options) {
   const Answer answer = called(Verb::start, xid);
   if (!answer.reply.is_ok()) return answer.reply;
+  Pool<Session>::Lease session;
+  if (sessions_) {
+    auto lease = sessions_->take(options.deadline, options.place);
+    if (!lease) return lease.failure();
+    session = std::move(lease).value();
+  }
   const std::lock_guard lock(mutex_);
   if (prepared_.contains(xid) || !open_.insert(xid).second) return Reply::not_done(Code::duplicate, "duplicate xid");
-  return std::unique_ptr<Branch>(std::make_unique<ScriptedBranch>(*this, xid, options.read_only, evidence_));
+  return std::unique_ptr<Branch>(
+      std::make_unique<ScriptedBranch>(*this, xid, options.read_only, evidence_, std::move(session)));
+}
+
+std::optional<PlaceWait> ScriptedResource::await_place(const StartOptions& options, Placed then) {
+  if (sessions_) return sessions_->await_place(options.deadline, std::move(then));
+  return ResourceManager::await_place(options, std::move(then));
 }
 
 Reply ScriptedResource::finish(Verb verb, const Xid& xid, const FinishOptions& options, Fate fate) {

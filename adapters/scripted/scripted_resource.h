@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "assent/adapters/pool.h"
 #include "assent/xa/resource_manager.h"
 
 namespace assent {
@@ -86,6 +87,8 @@ class ScriptedResource : public ResourceManager {
   void set_down(bool down);                ///< every verb answers resource_failed
   void set_identity(Identity identity);
   void set_capabilities(const Capabilities& capabilities);
+  /// Before the first start(): branches have one of so many sessions each, and wait for one.
+  void set_sessions(std::size_t most);
   void set_evidence(std::string evidence);  ///< of branches started from now on
 
   // What the database holds.
@@ -111,6 +114,7 @@ class ScriptedResource : public ResourceManager {
   const std::string& address() const override { return address_; }
   Result<Probe> probe() override;
   Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) override;
+  std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) override;
   Reply commit(const Xid& xid, const FinishOptions& options) override;
   Reply rollback(const Xid& xid, const FinishOptions& options) override;
   Result<std::vector<PreparedBranch>> recover() override;
@@ -123,6 +127,7 @@ class ScriptedResource : public ResourceManager {
 
  private:
   friend class ScriptedBranch;
+  struct Session {};
   struct Answer {
     Reply reply;
     bool happens = true;
@@ -149,6 +154,7 @@ class ScriptedResource : public ResourceManager {
   std::map<Xid, Fate> witness_;
   bool carriers_linger_ = false;
   std::set<Xid> carriers_;
+  std::unique_ptr<Pool<Session>> sessions_;  ///< none: as many as are wanted
 };
 
 }  // namespace assent
