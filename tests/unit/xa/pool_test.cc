@@ -40,6 +40,7 @@ class PoolTest : public testing::Test {
   struct Waits {
     std::vector<std::string> told;
     std::vector<std::shared_ptr<Place>> places;
+    void drop_places() { std::exchange(places, {}).clear(); }
     std::optional<PlaceWait> await(Pool<FakeSession>& pool, const std::string& who) {
       return pool.await_place(std::nullopt, [this, who](Result<std::shared_ptr<Place>> place) {
         told.push_back(place ? who : who + ": " + describe(place.failure()));
@@ -117,9 +118,9 @@ TEST_F(PoolTest, a_place_that_is_not_used_goes_to_the_next) {
   Waits waits;
   EXPECT_FALSE(waits.await(*pool, "first"));
   EXPECT_TRUE(waits.await(*pool, "second"));
-  waits.places.clear();
+  waits.drop_places();
   EXPECT_EQ(waits.told, (std::vector<std::string>{"first", "second"}));
-  waits.places.clear();
+  waits.drop_places();
   EXPECT_TRUE(pool->take());
 }
 
@@ -151,7 +152,7 @@ TEST_F(PoolTest, who_waits_longest_is_first_with_a_thread_or_without) {
   EXPECT_EQ(waits.told.size(), 0U);
   lease->give_back();
   EXPECT_EQ(waits.told, (std::vector<std::string>{"first"}));
-  waits.places.clear();
+  waits.drop_places();
   thread.join();
   EXPECT_EQ(waits.told, (std::vector<std::string>{"first", "second", "third"}));
 }
