@@ -1,12 +1,15 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "assent/tm/engine.h"
+#include "assent/tm/outcome.h"
 #include "assent/tm/protocol/two_phase.h"
 #include "assent/xa/machine.h"
 
@@ -17,8 +20,9 @@ namespace assent::detail {
 /// verbs that block, the first is the caller's own and the others go to the executor; what answers at once needs
 /// neither.
 ///
-/// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() by whichever
-/// thread brings an event while none does, so that no thread waits.
+/// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() or
+/// run_by_events() by whichever thread brings an event while none does, so that no thread waits; then every verb that
+/// blocks goes to a pool of the engine's.
 class Driver : public std::enable_shared_from_this<Driver> {
  public:
   Driver(Engine& engine, std::shared_ptr<TransactionState> state);
@@ -28,6 +32,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   bool run(bool commit, bool may_stop);
   /// Goes on from there on the engine's finisher, and tells it at the end: Engine::finished_behind().
   void finish_behind();
+  /// The same as run() without a thread that waits, to the end in any case, and then Engine::finished_behind(). Where
+  /// it may not only stop at the decision but does, Engine::decided_behind() comes first.
+  void run_by_events(bool commit, bool may_stop, std::function<void(Outcome)> then);
+  /// Whoever waits for run_by_events() is told; once.
+  void answer(const Outcome& outcome);
+  /// A place among those behind is held for it (Engine::may_go_behind).
+  bool has_place_behind() const { return may_stop_; }
 
   TransactionState& state() { return *state_; }
   const two_phase::TwoPhaseCommit& machine() const { return machine_; }
@@ -36,9 +47,18 @@ class Driver : public std::enable_shared_from_this<Driver> {
   const std::vector<std::string>& evidence() const { return evidence_; }
 
  private:
+  two_phase::Effects begin_with(bool commit);
   void execute(const two_phase::Effects& effects);
-  enum class Manner { at_once, ahead, blocking };
+  enum class Manner { at_once, ahead, blocking, by_event };
   Manner manner_of(const two_phase::Effect& effect) const;
+  /// What one thread executes, in one go.
+  struct Share {
+    two_phase::Effects ahead;
+    std::optional<two_phase::Effect> blocking;
+  };
+  void begin(const Share& share);
+  void finish(const Share& share);
+  WorkerPool& pool_for(const two_phase::Effect& effect) const;
   /// Executes one effect, and tells the observer before and after: in two halves, so that the second can wait.
   two_phase::Event perform(const two_phase::Effect& effect);
   void begin(const two_phase::Effect& effect);
@@ -49,6 +69,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
   void post(two_phase::Event event);
   void go_on() noexcept;
   two_phase::ForceResult force();
+  void force_by_event();
+  Decision decision() const;
+  two_phase::ForceResult forced(Forced forced);
   bool deadline_passed() const;
 
   Engine& engine_;
@@ -58,11 +81,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   std::vector<Reply> ended_;  ///< what end() answered
   bool decided_ = false;
   bool over_ = false;
-  two_phase::Effects phase_two_;  ///< when run() stopped
-  Mutex mutex_;                   ///< of what follows
+  two_phase::Effects phase_two_;         ///< when run() stopped
+  bool may_stop_ = false;                ///< of what goes by events, as what follows
+  std::function<void(Outcome)> answer_;  ///< until it is called
+  Mutex mutex_;                          ///< of what follows
   Condition arrived_;
   std::deque<two_phase::Event> inbox_;
-  bool behind_ = false;
+  bool by_events_ = false;
   bool stepping_ = false;  ///< a thread is in go_on()
 };
 

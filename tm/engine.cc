@@ -73,6 +73,7 @@ std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapt
 
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
     : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
+      threads_(config.threads),
       ack_at_(config.ack_at),
       behind_at_most_(config.behind),
       recovery_interval_(config.recovery_interval) {
@@ -106,7 +107,14 @@ Engine::~Engine() {
   }
   recovery_wake_.notify_all();
   recovery_thread_.join();
-  // What goes on behind ends first: it posts to the executor.
+  {
+    std::unique_lock lock(async_mutex_);
+    nothing_under_way_.wait(lock, [this] { return under_way_ == 0; });
+  }
+  if (async_threads_) {
+    async_threads_->workers.join();
+    async_threads_->writer.join();
+  }
   finisher_->join();
   executor_->join();
   sweeper_->sweep(true);
@@ -209,14 +217,20 @@ void Engine::admit(ResourceEntry& entry) {
   entry.admitted = probe->capabilities;
 }
 
-Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool commit) {
-  {
-    const std::lock_guard lock(state->mutex);
-    if (state->over) {
-      throw Error(ErrorCode::misuse, "transaction " + state->id.text() + " is over already", "begin another one");
-    }
-    state->over = true;
+void Engine::claim(TransactionState& state) {
+  const std::lock_guard lock(state.mutex);
+  if (state.over) {
+    throw Error(ErrorCode::misuse, "transaction " + state.id.text() + " is over already", "begin another one");
   }
+  if (state.works > 0) {
+    throw Error(ErrorCode::misuse, "work of transaction " + state.id.text() + " is still under way",
+                "wait until every async_on() has answered");
+  }
+  state.over = true;
+}
+
+Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool commit) {
+  claim(*state);
   return drive(state, commit);
 }
 
@@ -226,12 +240,23 @@ Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commi
   const bool over = driver->run(commit, behind);
   if (behind && over) --behind_;
   if (over) return conclude(*driver);
-  Outcome outcome(OutcomeKind::committed, state->id, "", {}, branches_of(*state, driver->machine()));
-  // Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
-  live_->acknowledge(outcome);
+  Outcome outcome = acknowledge(*driver);
   // A crash from here on leaves the decision to recovery, as any crash in phase two does.
+  enter();
   driver->finish_behind();
   return outcome;
+}
+
+/// Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
+Outcome Engine::acknowledge(Driver& driver) {
+  const TransactionState& state = driver.state();
+  Outcome outcome(OutcomeKind::committed, state.id, "", {}, branches_of(state, driver.machine()));
+  live_->acknowledge(outcome);
+  return outcome;
+}
+
+void Engine::decided_behind(Driver& driver) noexcept {
+  driver.answer(acknowledge(driver));
 }
 
 /// Takes a place among those that are behind, if the caller may go on at the decision and there is one.
@@ -247,8 +272,10 @@ bool Engine::may_go_behind(const TransactionState& state) {
 }
 
 void Engine::finished_behind(Driver& driver) noexcept {
-  static_cast<void>(conclude(driver));
-  --behind_;
+  const Outcome outcome = conclude(driver);
+  if (driver.has_place_behind()) --behind_;
+  driver.answer(outcome);
+  leave();
 }
 
 Outcome Engine::conclude(Driver& driver) {

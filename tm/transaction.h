@@ -16,6 +16,7 @@
 namespace assent {
 
 namespace detail {
+class AsyncCall;
 class Engine;
 struct TransactionState;
 }  // namespace detail
@@ -24,7 +25,7 @@ struct TransactionOptions {
   /// From begin() to the decision; travels into the databases' statement and lock timeouts. Prepare and phase two are
   /// never cut off by it.
   std::optional<std::chrono::milliseconds> deadline = {};
-  std::string label;                 ///< for every listing; at most 256 bytes
+  std::string label = {};            ///< for every listing; at most 256 bytes
   std::optional<AckAt> ack_at = {};  ///< the configuration's, when not said
 };
 
@@ -81,15 +82,30 @@ class Transaction {
   Outcome commit();
   Outcome rollback();
 
+  // The same without a thread that waits, for any completion token of Asio: see tm/async.h, which defines them.
+
+  template <class Token>
+  auto async_commit(Token&& token);
+  template <class Token>
+  auto async_rollback(Token&& token);
+  template <class Adapter, class Work, class Token>
+  auto async_on(const Resource<Adapter>& resource, Work&& work, Token&& token);
+  template <class Adapter, class Work, class Token>
+  auto async_on(const Resource<Adapter>& resource, const BranchOptions& options, Work&& work, Token&& token);
+
  private:
   friend class TransactionManager;
+  friend class detail::AsyncCall;
+  using TimePoint = std::chrono::steady_clock::time_point;
   using Starter = std::function<Result<std::unique_ptr<Branch>>(const Xid&, const StartOptions&)>;
 
   Transaction(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::TransactionState> state);
 
   Branch& enlist(const std::shared_ptr<ResourceManager>& manager, const std::optional<BranchOptions>& options);
   Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options, bool borrowed,
-                      const Starter& starter);
+                      const Starter& starter, std::optional<TimePoint> waits_since = std::nullopt);
+  [[noreturn]] void no_branch(const ResourceManager& manager, const Reply& reply);
+  detail::AsyncCall async_call() const;
   void work_failed(const std::exception* failure, Code code);
 
   template <class Adapter, class Work>
