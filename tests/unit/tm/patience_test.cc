@@ -32,6 +32,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
+/// A thread that has been joined may still be among them for a moment.
 std::ptrdiff_t threads_of_this_process() {
   const std::filesystem::directory_iterator tasks("/proc/self/task");
   return std::distance(begin(tasks), end(tasks));
@@ -95,10 +96,6 @@ TEST_F(Patience, hundreds_wait_for_the_log_without_a_thread_and_what_is_acknowle
     auto manager = open_with_one_thread(held);
     const auto a = manager.resource<Scripted>("a");
     const auto b = manager.resource<Scripted>("b");
-    // Nobody finishes the decisions, so that they are still in the log when it is read.
-    for (std::size_t i = 0; i <= many; ++i) {
-      a_->answer(Verb::commit, Reply::not_done(Code::resource_failed, "later"));
-    }
     asio::io_context context;
     const auto transfer = [&]() -> asio::awaitable<void> {
       Transaction transaction = manager.begin();
@@ -119,10 +116,12 @@ TEST_F(Patience, hundreds_wait_for_the_log_without_a_thread_and_what_is_acknowle
     for (std::size_t i = 0; i < many; ++i) asio::co_spawn(context, transfer(), asio::detached);
     while (a_->prepared().size() + b_->prepared().size() < 2 * (many + 1)) std::this_thread::yield();
     expect_another_goes_on(manager);
-    EXPECT_EQ(threads_of_this_process(), threads);
+    EXPECT_LE(threads_of_this_process(), threads);
     EXPECT_THAT(acknowledged, IsEmpty());
     EXPECT_THAT(decisions_on_disk(), SizeIs(1));
 
+    // No decision is finished, so that they are still in the log when it is read.
+    a_->set_down(true);
     held->gate.open();
     io.join();
     EXPECT_THAT(acknowledged, SizeIs(many + 1));
@@ -163,7 +162,7 @@ TEST_F(Patience, many_wait_for_the_only_session_without_a_thread_and_have_it_in_
   context.poll();
   EXPECT_EQ(waiting, many);
   EXPECT_EQ(a_->count(Verb::start), 1U);
-  EXPECT_EQ(threads_of_this_process(), threads);
+  EXPECT_LE(threads_of_this_process(), threads);
   expect_another_goes_on(manager);
 
   EXPECT_TRUE(first.async_commit(use_future).get().committed());
