@@ -71,7 +71,9 @@ class Keeper {
   template <class... Values>
   void answer(Values... values) const {
     auto kept = std::move(*kept_);
-    const auto executor = kept->work.get_executor();
+    // To the end of this call: else the context might end after the handler, and before post() has let go of it.
+    const auto work = std::move(kept->work);
+    const auto executor = work.get_executor();
     const auto allocator = boost::asio::get_associated_allocator(kept->handler);
     boost::asio::post(executor, boost::asio::bind_allocator(
                                     allocator, [kept = std::move(kept), ... values = std::move(values)]() mutable {

@@ -171,8 +171,10 @@ TEST_F(Behind, a_heuristic_end_comes_to_the_observer) {
 TEST_F(Behind, what_phase_two_left_pending_is_finished_by_recovery) {
   auto manager = open_behind();
   b_->answer(Verb::commit, Reply::unknown(Code::resource_failed, "the session is gone"));
+  const auto held = b_->block(Verb::finish_commit);
   const Outcome outcome = commit_both(manager);
   EXPECT_THAT(manager.wait(outcome.id()).pending(), ElementsAre("b"));
+  held->open();
   static_cast<void>(manager.recover_now());
   const Outcome finished = manager.outcome(outcome.id());
   EXPECT_TRUE(finished.committed());
