@@ -29,8 +29,9 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/bind_allocator.hpp>
-#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <concepts>
 #include <exception>
 #include <memory>
@@ -48,11 +49,18 @@ namespace assent {
 
 namespace detail {
 
+/// A handler's executor, as outstanding work of it.
+template <class Handler>
+auto working_executor(const Handler& handler) {
+  namespace asio = boost::asio;
+  return asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
+}
+
 /// A completion handler until it is called, outstanding work of its executor, and what else is the application's.
 template <class Handler, class Rest>
 struct Kept {
   Handler handler;
-  boost::asio::executor_work_guard<boost::asio::associated_executor_t<Handler>> work;
+  decltype(working_executor(std::declval<const Handler&>())) executor;
   Rest rest;
 };
 
@@ -62,8 +70,8 @@ template <class Handler, class Rest>
 class Keeper {
  public:
   Keeper(Handler handler, Rest rest) : kept_(std::make_shared<std::unique_ptr<Kept<Handler, Rest>>>()) {
-    auto work = boost::asio::make_work_guard(handler);
-    kept_->reset(new Kept<Handler, Rest>{std::move(handler), std::move(work), std::move(rest)});
+    auto executor = working_executor(handler);
+    kept_->reset(new Kept<Handler, Rest>{std::move(handler), std::move(executor), std::move(rest)});
   }
 
   Rest& rest() const { return (*kept_)->rest; }
@@ -71,9 +79,9 @@ class Keeper {
   template <class... Values>
   void answer(Values... values) const {
     auto kept = std::move(*kept_);
-    // To the end of this call: else the context might end after the handler, and before post() has let go of it.
-    const auto work = std::move(kept->work);
-    const auto executor = work.get_executor();
+    // Work to the end of this call: else the context might end after the handler, before post() has let go of it. And
+    // nothing but this keeps the executor, which must not be used after its context.
+    const auto executor = std::move(kept->executor);
     const auto allocator = boost::asio::get_associated_allocator(kept->handler);
     boost::asio::post(executor, boost::asio::bind_allocator(
                                     allocator, [kept = std::move(kept), ... values = std::move(values)]() mutable {
@@ -91,11 +99,13 @@ struct InitiateCompletion {
   template <class Handler>
   void operator()(Handler&& handler, const AsyncCall& call, bool commit) const {
     const Keeper<std::decay_t<Handler>, std::monostate> keeper(std::forward<Handler>(handler), {});
+    std::exception_ptr refused;
     try {
       call.complete(commit, [keeper](Outcome outcome) { keeper.answer(std::exception_ptr(), std::move(outcome)); });
     } catch (const Error&) {
-      keeper.answer(std::current_exception(), Outcome());
+      refused = std::current_exception();
     }
+    if (refused) keeper.answer(std::move(refused), Outcome());
   }
 };
 
@@ -146,6 +156,7 @@ struct InitiateWork {
                   const BranchOptions& options, Work&& work) const {
     using Rest = WorkOn<Adapter, std::decay_t<Work>>;
     const Keeper<std::decay_t<Handler>, Rest> keeper(std::forward<Handler>(handler), Rest{std::forward<Work>(work)});
+    std::exception_ptr refused;
     try {
       call.work(
           AsyncCall::manager_of(resource), options,
@@ -156,8 +167,9 @@ struct InitiateWork {
           },
           [keeper](std::exception_ptr failure) { Rest::answer(keeper, std::move(failure)); });
     } catch (const Error&) {
-      Rest::answer(keeper, std::current_exception());
+      refused = std::current_exception();
     }
+    if (refused) Rest::answer(keeper, std::move(refused));
   }
 };
 

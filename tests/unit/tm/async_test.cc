@@ -15,6 +15,7 @@
 #include <future>
 #include <thread>
 
+#include "assent/tests/unit/tm/async_failure.h"
 #include "assent/tests/unit/tm/engine_fixture.h"
 #include "assent/tm/async.h"
 #include "assent/xa/error.h"
@@ -27,6 +28,9 @@ using asio::use_awaitable;
 using asio::use_future;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
+
+const std::string misuse = std::to_string(static_cast<int>(ErrorCode::misuse)) + ": ";
 
 class Async : public EngineFixture {
  protected:
@@ -174,13 +178,13 @@ TEST_F(Async, misuse_comes_through_the_token) {
   const auto a = manager.resource<Scripted>("a");
   Transaction transaction = begin_both(manager);
   EXPECT_TRUE(transaction.async_commit(use_future).get().committed());
-  EXPECT_THROW(transaction.async_commit(use_future).get(), Error);
-  EXPECT_THROW(transaction.async_rollback(use_future).get(), Error);
-  EXPECT_THROW(transaction
-                   .async_on(
-                       a, [](Branch&) {}, use_future)
-                   .get(),
-               Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) { transaction.async_commit(told); }), StartsWith(misuse));
+  EXPECT_THAT(failure_of([&](const Failure& told) { transaction.async_rollback(told); }), StartsWith(misuse));
+  EXPECT_THAT(failure_of([&](const Failure& told) {
+                transaction.async_on(
+                    a, [](Branch&) {}, told);
+              }),
+              StartsWith(misuse));
   EXPECT_THROW(static_cast<void>(transaction.commit()), Error);
   const bool thrown = run([&]() -> asio::awaitable<bool> {
     try {
@@ -211,19 +215,22 @@ TEST_F(Async, a_resource_of_another_manager_is_misuse) {
   config.log_directory += "-other";
   auto other = TransactionManager::open(config, registry(), observer_);
   Transaction transaction = manager.begin();
-  EXPECT_THROW(transaction
-                   .async_on(
-                       other.resource<Scripted>("a"), [](Branch&) {}, use_future)
-                   .get(),
-               Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) {
+                transaction.async_on(
+                    other.resource<Scripted>("a"), [](Branch&) {}, told);
+              }),
+              StartsWith(misuse));
 }
 
 TEST_F(Async, what_the_work_throws_comes_through_the_token_and_only_rollback_is_left) {
   auto manager = open_with(1);
   Transaction transaction = manager.begin();
-  auto work = transaction.async_on(
-      manager.resource<Scripted>("a"), [](Branch&) -> int { throw std::runtime_error("no such row"); }, use_future);
-  EXPECT_THROW(work.get(), std::runtime_error);
+  EXPECT_EQ(failure_of([&](const Failure& told) {
+              transaction.async_on(
+                  manager.resource<Scripted>("a"), [](Branch&) -> int { throw std::runtime_error("no such row"); },
+                  told);
+            }),
+            "no such row");
   const Outcome outcome = transaction.async_commit(use_future).get();
   EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back);
   EXPECT_THAT(outcome.reason(), HasSubstr("no such row"));
@@ -231,25 +238,22 @@ TEST_F(Async, what_the_work_throws_comes_through_the_token_and_only_rollback_is_
 
 TEST_F(Async, a_branch_that_cannot_be_opened_is_the_error_of_on) {
   auto manager = open_with(1);
-  const auto error_of = [](auto&& work) -> std::string {
-    try {
-      work();
-    } catch (const Error& error) {
-      return std::to_string(static_cast<int>(error.code())) + error.what() + error.hint();
-    }
-    return "none";
-  };
   const auto a = manager.resource<Scripted>("a");
   manager.begin().on(a, [](Branch&) {});
   a_->answer(Verb::start, Reply::not_done(Code::resource_failed, "no more sessions"));
   a_->answer(Verb::start, Reply::not_done(Code::resource_failed, "no more sessions"));
   Transaction one = manager.begin();
-  const std::string blocking = error_of([&] { one.on(a, [](Branch&) {}); });
+  const std::string blocking = failure_of([&](const Failure& told) {
+    try {
+      one.on(a, [](Branch&) {});
+    } catch (const Error&) {
+      told(std::current_exception());
+    }
+  });
   Transaction two = manager.begin();
-  const std::string async = error_of([&] {
+  const std::string async = failure_of([&](const Failure& told) {
     two.async_on(
-           a, [](Branch&) {}, use_future)
-        .get();
+        a, [](Branch&) {}, told);
   });
   EXPECT_EQ(blocking, async);
   EXPECT_THAT(async, HasSubstr("no more sessions"));
@@ -259,17 +263,11 @@ TEST_F(Async, a_branch_that_cannot_be_opened_is_the_error_of_on) {
 TEST_F(Async, a_deadline_that_has_passed_refuses_works_and_the_decision) {
   auto manager = open_with(1);
   Transaction late = manager.begin({.deadline = std::chrono::milliseconds(0)});
-  const auto work = [&] {
-    late.async_on(
-            manager.resource<Scripted>("a"), [](Branch&) {}, use_future)
-        .get();
-  };
-  try {
-    work();
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::too_late);
-  }
+  EXPECT_THAT(failure_of([&](const Failure& told) {
+                late.async_on(
+                    manager.resource<Scripted>("a"), [](Branch&) {}, told);
+              }),
+              HasSubstr("the deadline of transaction"));
   EXPECT_EQ(late.async_commit(use_future).get().kind(), OutcomeKind::rolled_back);
   EXPECT_EQ(a_->count(Verb::start), 0U);
 }
@@ -387,7 +385,7 @@ TEST_F(Async, commit_while_a_work_is_under_way_is_misuse) {
       use_future);
   began.get_future().wait();
   EXPECT_THROW(static_cast<void>(transaction.commit()), Error);
-  EXPECT_THROW(transaction.async_commit(use_future).get(), Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) { transaction.async_commit(told); }), StartsWith(misuse));
   may_end.set_value();
   work.get();
   EXPECT_TRUE(transaction.async_commit(use_future).get().committed());
@@ -510,20 +508,20 @@ TEST_F(Async, sessions_that_keep_to_their_thread_are_refused) {
   auto manager = open_with(1);
   const auto b = manager.resource<Scripted>("b");
   Transaction unknown_yet = manager.begin();
-  EXPECT_THROW(unknown_yet
-                   .async_on(
-                       b, [](Branch&) {}, use_future)
-                   .get(),
-               Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) {
+                unknown_yet.async_on(
+                    b, [](Branch&) {}, told);
+              }),
+              HasSubstr("keep to their threads"));
   EXPECT_EQ(b_->count(Verb::start), 0U);
   Transaction transaction = manager.begin();
-  EXPECT_THROW(transaction
-                   .async_on(
-                       b, [](Branch&) {}, use_future)
-                   .get(),
-               Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) {
+                transaction.async_on(
+                    b, [](Branch&) {}, told);
+              }),
+              StartsWith(misuse));
   transaction.on(b, [](Branch&) {});
-  EXPECT_THROW(transaction.async_commit(use_future).get(), Error);
+  EXPECT_THAT(failure_of([&](const Failure& told) { transaction.async_commit(told); }), StartsWith(misuse));
   EXPECT_TRUE(transaction.commit().committed());
 }
 

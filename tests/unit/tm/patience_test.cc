@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "assent/recovery/log_view.h"
+#include "assent/tests/unit/tm/async_failure.h"
 #include "assent/tests/unit/tm/engine_fixture.h"
 #include "assent/tm/async.h"
 #include "assent/xa/error.h"
@@ -211,27 +212,24 @@ TEST_F(Patience, a_deadline_that_passes_while_it_waits_for_a_session_is_answered
   holder.on(a, [](Branch&) {});
   // Not before it waits has its deadline passed: it would be another answer.
   const TransactionOptions soon{.deadline = std::chrono::milliseconds(500)};
-  const auto refusal = [&](Transaction& transaction, auto&& work) {
-    try {
-      work();
-      return std::string("none");
-    } catch (const Error& error) {
-      const Outcome outcome = transaction.rollback();
-      return std::string(error.what()) + error.hint() + std::to_string(static_cast<int>(error.code())) +
-             outcome.reason() + outcome.cause().text;
-    }
+  const auto all_of = [](Transaction& transaction, const std::string& failure) {
+    const Outcome outcome = transaction.rollback();
+    return failure + outcome.reason() + outcome.cause().text;
   };
   Transaction blocking = manager.begin(soon);
-  const std::string expected = refusal(blocking, [&] { blocking.on(a, [](Branch&) {}); });
+  const std::string expected = all_of(blocking, failure_of([&](const Failure& told) {
+                                        try {
+                                          blocking.on(a, [](Branch&) {});
+                                        } catch (const Error&) {
+                                          told(std::current_exception());
+                                        }
+                                      }));
   EXPECT_THAT(expected, HasSubstr("no session became free in time"));
   Transaction async = manager.begin(soon);
-  EXPECT_EQ(refusal(async,
-                    [&] {
-                      async
-                          .async_on(
-                              a, [](Branch&) { ADD_FAILURE(); }, use_future)
-                          .get();
-                    }),
+  EXPECT_EQ(all_of(async, failure_of([&](const Failure& told) {
+                     async.async_on(
+                         a, [](Branch&) { ADD_FAILURE(); }, told);
+                   })),
             expected);
   EXPECT_TRUE(holder.commit().committed());
   EXPECT_TRUE(manager.run([&](Transaction& transaction) { transaction.on(a, [](Branch&) {}); }).committed());
@@ -243,17 +241,17 @@ TEST_F(Patience, who_is_destroyed_while_it_waits_for_a_session_gives_it_on) {
   const auto a = manager.resource<Scripted>("a");
   Transaction holder = manager.begin();
   holder.on(a, [](Branch&) {});
-  std::future<void> forsaken;
+  const Failure forsaken;
   {
     Transaction transaction = manager.begin({.deadline = std::chrono::hours(1)});
-    forsaken = transaction.async_on(
-        a, [](Branch&) { ADD_FAILURE(); }, use_future);
+    transaction.async_on(
+        a, [](Branch&) { ADD_FAILURE(); }, forsaken);
   }
   Transaction next = manager.begin({.deadline = std::chrono::hours(1)});
   auto waiting = next.async_on(
       a, [](Branch&) {}, use_future);
   EXPECT_TRUE(holder.commit().committed());
-  EXPECT_THROW(forsaken.get(), Error);
+  EXPECT_TRUE(forsaken.wait());
   waiting.get();
   EXPECT_TRUE(next.commit().committed());
 }
