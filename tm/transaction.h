@@ -92,6 +92,8 @@ class Transaction {
   auto async_on(const Resource<Adapter>& resource, Work&& work, Token&& token);
   template <class Adapter, class Work, class Token>
   auto async_on(const Resource<Adapter>& resource, const BranchOptions& options, Work&& work, Token&& token);
+  /// For those four, and for who has no Asio.
+  detail::AsyncCall async_call() const;
 
  private:
   friend class TransactionManager;
@@ -105,7 +107,6 @@ class Transaction {
   Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options, bool borrowed,
                       const Starter& starter, std::optional<TimePoint> waits_since = std::nullopt);
   [[noreturn]] void no_branch(const ResourceManager& manager, const Reply& reply);
-  detail::AsyncCall async_call() const;
   void work_failed(const std::exception* failure, Code code);
 
   template <class Adapter, class Work>
