@@ -17,13 +17,14 @@
 //
 // Handlers are called by post() on their associated executor, never in the initiating call; work is kept outstanding
 // there, and its context has to outlive the operation. Without an associated executor that is Asio's system executor.
-// What Error and what the work throws arrives as the std::exception_ptr, in a coroutine as an exception. Cancellation
-// of an operation is not offered: a deadline ends what waits, and set_rollback_only() a transaction.
+// An Error, or what the work throws, arrives as the std::exception_ptr, in a coroutine as an exception. Cancellation of
+// an operation is not offered: a deadline ends what waits.
 //
 // The Transaction may be moved or destroyed while an operation is under way. Destroyed undecided it rolls back, after
 // the works under way, and once it has had an async_on() nobody waits for that. The manager's end waits for all of it.
 // commit() and rollback() in all forms are refused (Error{misuse}) while an async_on() is under way. As ever one
-// resource is used by one at a time.
+// resource is used by one at a time, and a connection that was adopted is lent until the end, here to other threads.
+// Adapters whose sessions keep to one thread are refused.
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>

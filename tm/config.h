@@ -28,7 +28,7 @@ struct Config {
   std::string node;
   std::string log_directory;
   std::chrono::milliseconds recovery_interval{1000};
-  std::size_t threads = 16;
+  std::size_t threads = 16;  ///< of the asynchronous interface too, for each of three kinds of verbs: tm/async.h
   AckAt ack_at = AckAt::finished;
   std::size_t behind = 1000;                ///< one more finishes before its commit() answers
   std::size_t log_segment_bytes = 4 << 20;  ///< of one file of the log; two of them at most, in the ordinary run

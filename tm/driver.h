@@ -30,10 +30,10 @@ class Driver : public std::enable_shared_from_this<Driver> {
   /// From commit or rollback to the end, when no verb is under way any more; the caller's thread blocks. False when it
   /// stopped at the durable decision, which it does only where it may: then nothing of phase two has begun.
   bool run(bool commit, bool may_stop);
-  /// Goes on from there on the engine's finisher, and tells it at the end: Engine::finished_behind().
+  /// Goes on from there by events, and tells the engine at the end: Engine::finished_behind().
   void finish_behind();
-  /// The same as run() without a thread that waits, to the end in any case, and then Engine::finished_behind(). Where
-  /// it may not only stop at the decision but does, Engine::decided_behind() comes first.
+  /// run() to the end without a thread that waits, then Engine::finished_behind(). Where it `may_stop` it does not, but
+  /// says so: Engine::decided_behind().
   void run_by_events(bool commit, bool may_stop, std::function<void(Outcome)> then);
   /// Whoever waits for run_by_events() is told; once.
   void answer(const Outcome& outcome);
