@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,12 +14,14 @@
 
 #include "assent/xa/fork_guard.h"
 #include "assent/xa/reply.h"
+#include "assent/xa/resource_manager.h"
 
 namespace assent {
 
 /// A bounded pool of database sessions. A session comes back only by give_back(), which its user calls when the session
-/// is provably idle; every other end of a Lease closes it. Thread-safe; must outlive its leases. In a forked child the
-/// parent's sessions are leaked, not closed.
+/// is provably idle; every other end of a Lease closes it. Who comes when all are in use waits in one queue, with a
+/// thread (take) or without (await_place). Thread-safe; must outlive its leases, places and waits. In a forked child
+/// the parent's sessions are leaked, not closed.
 template <class Session>
 class Pool {
  public:
@@ -74,16 +77,16 @@ class Pool {
     for (auto& idle : idle_) close(std::move(idle.session));
   }
 
-  /// A session, or resource_failed: none became free in time, or none could be opened.
-  Result<Lease> take(std::optional<TimePoint> deadline = std::nullopt) {
-    const TimePoint until = deadline.value_or(std::chrono::steady_clock::now() + options_.wait);
+  /// A session, or resource_failed: none became free in time, or none could be opened. Does not wait with a place of
+  /// await_place(), which is then used up.
+  Result<Lease> take(std::optional<TimePoint> deadline = std::nullopt, const std::shared_ptr<Place>& place = nullptr) {
     std::unique_lock lock(mutex_);
-    if (!freed_.wait_until(lock, until, [&] { return in_use_ < options_.max_sessions; })) {
-      return Reply::not_done(
-          Code::resource_failed,
-          "no session became free in time: all " + std::to_string(options_.max_sessions) + " of the pool are in use");
+    auto* const kept = dynamic_cast<Kept*>(place.get());
+    if (kept != nullptr && kept->pool == this) {
+      kept->pool = nullptr;
+    } else if (!wait_for_room(lock, until(deadline))) {
+      return no_room();
     }
-    ++in_use_;
     while (!idle_.empty()) {
       Idle idle = std::move(idle_.back());
       idle_.pop_back();
@@ -103,6 +106,25 @@ class Pool {
     return Lease(this, std::move(opened).value());
   }
 
+  /// ResourceManager::await_place().
+  std::optional<PlaceWait> await_place(std::optional<TimePoint> deadline, ResourceManager::Placed then) {
+    auto place = std::make_shared<Kept>();
+    {
+      const std::lock_guard lock(mutex_);
+      if (in_use_ == options_.max_sessions) {
+        auto waiter = std::make_shared<Waiter>();
+        waiter->place = std::move(place);
+        waiter->then = std::move(then);
+        waiting_.push_back(waiter);
+        return PlaceWait{until(deadline), [this, waiter] { give_up(waiter); }};
+      }
+      ++in_use_;
+      place->pool = this;
+    }
+    then(std::shared_ptr<Place>(std::move(place)));
+    return std::nullopt;
+  }
+
   /// Closes what is idle now (after a server restart every idle session is dead).
   void clear() {
     std::vector<Idle> idle;
@@ -119,24 +141,75 @@ class Pool {
     TimePoint since;
   };
 
+  /// A part of in_use_, until it is used or given back.
+  struct Kept final : Place {
+    ~Kept() override {
+      if (pool != nullptr) pool->release();
+    }
+    Pool* pool = nullptr;
+  };
+  struct Waiter {
+    bool has_room = false;
+    std::condition_variable turn;  ///< of the thread, where one waits
+    std::shared_ptr<Kept> place;   ///< else
+    ResourceManager::Placed then;
+  };
+
+  TimePoint until(std::optional<TimePoint> deadline) const {
+    return deadline.value_or(std::chrono::steady_clock::now() + options_.wait);
+  }
+  Reply no_room() const {
+    return Reply::not_done(
+        Code::resource_failed,
+        "no session became free in time: all " + std::to_string(options_.max_sessions) + " of the pool are in use");
+  }
+  /// False: there was none in time. Else in_use_ counts the caller.
+  bool wait_for_room(std::unique_lock<std::mutex>& lock, TimePoint at_most) {
+    if (in_use_ < options_.max_sessions) {
+      ++in_use_;
+      return true;
+    }
+    const auto me = std::make_shared<Waiter>();
+    waiting_.push_back(me);
+    if (me->turn.wait_until(lock, at_most, [&] { return me->has_room; })) return true;
+    waiting_.remove(me);
+    return false;
+  }
+  void give_up(const std::shared_ptr<Waiter>& waiter) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (waiting_.remove(waiter) == 0) return;
+    }
+    std::exchange(waiter->then, nullptr)(no_room());
+  }
+
   void put(std::unique_ptr<Session> session) {
     {
       const std::lock_guard lock(mutex_);
       idle_.push_back({std::move(session), std::chrono::steady_clock::now()});
-      --in_use_;
     }
-    freed_.notify_one();
+    release();
   }
   void drop(std::unique_ptr<Session> session) {
     close(std::move(session));
     release();
   }
+  /// A place is free: who waits longest has it at once, so that nobody who comes now is before him.
   void release() {
+    std::shared_ptr<Waiter> next;
     {
       const std::lock_guard lock(mutex_);
-      --in_use_;
+      if (waiting_.empty()) {
+        --in_use_;
+        return;
+      }
+      next = std::move(waiting_.front());
+      waiting_.pop_front();
+      next->has_room = true;
+      if (next->then == nullptr) return next->turn.notify_one();
+      next->place->pool = this;
     }
-    freed_.notify_one();
+    std::exchange(next->then, nullptr)(std::shared_ptr<Place>(std::move(next->place)));
   }
   void close(std::unique_ptr<Session> session) {
     if (process_.in_child()) static_cast<void>(session.release());
@@ -147,9 +220,9 @@ class Pool {
   const Validate validate_;
   const ForkGuard process_;
   std::mutex mutex_;
-  std::condition_variable freed_;
   std::vector<Idle> idle_;
   std::size_t in_use_ = 0;
+  std::list<std::shared_ptr<Waiter>> waiting_;  ///< only while all are in use
 };
 
 }  // namespace assent

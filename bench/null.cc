@@ -4,6 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -13,6 +17,7 @@
 #include "assent/adapters/scripted/null_resource.h"
 #include "assent/recovery/file_system.h"
 #include "assent/recovery/node_directory.h"
+#include "assent/tm/async.h"
 
 namespace assent::bench {
 namespace {
@@ -108,8 +113,53 @@ void NullTransactions::run_one(int) {
     transaction.on(first_, [](Branch&) {});
     transaction.on(second_, [](Branch&) {});
   });
+  count(outcome);
+}
+
+void NullTransactions::count(const Outcome& outcome) {
   if (!outcome.committed()) throw std::runtime_error("a transaction did not commit: " + outcome.text());
   committed_.fetch_add(1, std::memory_order_relaxed);
+}
+
+struct AsyncNullTransactions::Flight {
+  boost::asio::io_context context{1};
+  int in_flight = 0;
+  bool landing = false;
+  std::uint64_t seen = 0;
+};
+
+AsyncNullTransactions::AsyncNullTransactions(const std::string& log_directory, int in_flight)
+    : NullTransactions(log_directory), flight_(std::make_unique<Flight>()) {
+  flight_->in_flight = in_flight;
+  const auto fly = [this]() -> boost::asio::awaitable<void> {
+    while (!flight_->landing) {
+      Transaction transaction = manager_.begin();
+      co_await transaction.async_on(
+          first_, [](Branch&) {}, boost::asio::use_awaitable);
+      co_await transaction.async_on(
+          second_, [](Branch&) {}, boost::asio::use_awaitable);
+      count(co_await transaction.async_commit(boost::asio::use_awaitable));
+    }
+  };
+  for (int i = 0; i < in_flight; ++i) {
+    boost::asio::co_spawn(flight_->context, fly, [](const std::exception_ptr& failure) {
+      if (failure) std::rethrow_exception(failure);
+    });
+  }
+}
+
+AsyncNullTransactions::~AsyncNullTransactions() {
+  settle();
+}
+
+void AsyncNullTransactions::run_one(int) {
+  while (committed() == flight_->seen) flight_->context.run_one();
+  ++flight_->seen;
+}
+
+void AsyncNullTransactions::settle() {
+  flight_->landing = true;
+  flight_->context.run();
 }
 
 std::vector<Batch> record_log_writes(const std::string& directory, int decisions) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,21 +13,40 @@
 namespace assent::bench {
 
 /// Two resources that say ok to everything at once: what is left is Assent itself, and its log.
-class NullTransactions final : public Side {
+class NullTransactions : public Side {
  public:
   explicit NullTransactions(const std::string& log_directory);
 
   void run_one(int client) override;
+  /// Lets what is under way end.
+  virtual void settle() {}
   DecisionLog::Counters log_counters() const { return manager_.log_counters(); }
   std::uint64_t committed() const { return committed_; }
 
- private:
+ protected:
   struct Null;
+  void count(const Outcome& outcome);
 
   TransactionManager manager_;
   const Resource<Null> first_;
   const Resource<Null> second_;
   std::atomic<std::uint64_t> committed_{0};
+};
+
+/// The same by coroutines, so many in flight at any time, of one client: its thread is all that they have. Each time
+/// measured is that from one commit to the next.
+class AsyncNullTransactions final : public NullTransactions {
+ public:
+  AsyncNullTransactions(const std::string& log_directory, int in_flight);
+  ~AsyncNullTransactions() override;
+
+  /// One client only.
+  void run_one(int client) override;
+  void settle() override;
+
+ private:
+  struct Flight;
+  const std::unique_ptr<Flight> flight_;
 };
 
 /// One write of the log that is followed by a sync.

@@ -158,12 +158,14 @@ class Bench {
     if (!all.empty()) transfers("one", {.written = {all[0]}, .read = {}});
     if (all.size() >= 2) transfers("read-mostly", {.written = {all[0]}, .read = {all[1]}});
 
-    const auto nulls = [&](const std::string& workload, int clients, bool on_disk) {
-      add(workload, {clients}, 0,
-          [=, this](Report& report, const Plan& plan) { report.results.push_back(run_null(workload, on_disk, plan)); });
+    const auto nulls = [&](const std::string& workload, int clients, bool on_disk, int in_flight = 0) {
+      add(workload, {clients}, 0, [=, this](Report& report, const Plan& plan) {
+        report.results.push_back(run_null(workload, on_disk, in_flight, plan));
+      });
     };
     nulls("null", 1, true);
     nulls("null-400", many_clients, true);
+    nulls("asynchronous", 1, true, many_clients);
     nulls("protocol", 1, false);
     if (all.size() >= 2) {
       for (const int transactions : {1000, 10'000}) {
@@ -233,7 +235,7 @@ class Bench {
     return result;
   }
 
-  Result run_null(const std::string& workload, bool on_disk, Plan plan) {
+  Result run_null(const std::string& workload, bool on_disk, int in_flight, Plan plan) {
     Result result;
     result.workload = workload;
     result.databases = {"two null resources"};
@@ -251,8 +253,11 @@ class Bench {
         result.floor = "one client that writes and syncs the log's bytes itself";
       }
       plan.floor_clients = 1;
-      NullTransactions assent(log);
+      const auto null = in_flight > 0 ? std::unique_ptr<NullTransactions>(new AsyncNullTransactions(log, in_flight))
+                                      : std::make_unique<NullTransactions>(log);
+      NullTransactions& assent = *null;
       result.times = run_in_turn(raw ? &*raw : nullptr, assent, plan, [this] { return step(); });
+      assent.settle();
       const DecisionLog::Counters counters = assent.log_counters();
       if (counters.decisions != assent.committed()) {
         throw std::logic_error(std::to_string(assent.committed()) + " transactions were committed, and " +
@@ -303,6 +308,7 @@ const std::vector<WorkloadName>& workload_names() {
       {"read-mostly", "one UPDATE in one database, one SELECT in another that is declared read-only"},
       {"null", "two resources that cost nothing, one client: Assent and its log alone"},
       {"null-400", "the same with 400 clients, which share the log's syncs"},
+      {"asynchronous", "the same with 400 coroutines in one thread; its times are from one commit to the next"},
       {"protocol", "the same with one client and the log in memory (/dev/shm): Assent without any disk"},
       {"recovery-1000", "settles 1,000 transactions that a crash left in doubt in two databases", false},
       {"recovery-10000", "the same with 10,000; PostgreSQL needs max_prepared_transactions for them", false},

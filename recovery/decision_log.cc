@@ -9,6 +9,7 @@
 #include "assent/recovery/log_reader.h"
 #include "assent/recovery/log_segment.h"
 #include "assent/recovery/log_state.h"
+#include "assent/recovery/log_waiter.h"
 #include "assent/xa/error.h"
 #include "assent/xa/fork_guard.h"
 #include "assent/xa/machine.h"
@@ -25,6 +26,8 @@
 //      it).
 //   5. Nothing is thrown between a change of state_, queue_ or lazy_ and what belongs to it: without memory there, the
 //      process ends (noexcept), as by any crash; the log on disk is right.
+//   6. While the queue is not empty, somebody leads, or the first in it is about to: a thread that was woken, or, for
+//      one that no thread waits for (force_then), the writer that was called.
 //
 //   waiting --(first in the queue, nobody leads)--> leading --(synced)--> durable
 //      |                                              |-----(no byte written)--> refused
@@ -72,6 +75,7 @@ class SegmentedLog final : public DecisionLog {
   std::vector<IncarnationRecord> incarnations() const override;
 
   Forced force(const Decision& decision) override;
+  void force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) override;
   void finish(const TransactionId& id) noexcept override;
   void finish_recovered(const TransactionId& id) noexcept override;
   void raise_mark(Incarnation incarnation, std::uint64_t mark) noexcept override;
@@ -114,14 +118,6 @@ class SegmentedLog final : public DecisionLog {
   }
 
  private:
-  /// A thread that waits for its record, on that thread's stack. Without a record: for what is in lazy_.
-  struct Waiter {
-    log::Record* record = nullptr;
-    const std::string& bytes;
-    Condition turn;
-    bool done = false;
-    Forced forced = Forced::refused;
-  };
   /// Of a batch.
   struct Share {
     std::size_t lazy_bytes = 0;
@@ -138,7 +134,9 @@ class SegmentedLog final : public DecisionLog {
     return Lock(mutex_);
   }
 
-  Forced submit(log::Record* record, const std::string& bytes) noexcept;
+  log::Record record_of(const Decision& decision) const;
+  Forced submit(log::Waiter& me) noexcept;
+  void submit(std::unique_ptr<log::Waiter> patient) noexcept;
   void force_record(log::Record record, const std::string& what);
 
   /// Others go on meanwhile; the leader's own call.
@@ -151,6 +149,8 @@ class SegmentedLog final : public DecisionLog {
   }
 
   void lead(Lock& lock);
+  void call_next();
+  void tell_answered(Lock& lock);
   void write_batch(Lock& lock);
   Share gather(std::size_t limit);
   void leave_lazy(std::size_t bytes);
@@ -185,7 +185,8 @@ class SegmentedLog final : public DecisionLog {
   mutable Mutex mutex_;
   bool busy_ = false;
   bool begun_ = false;
-  std::deque<Waiter*> queue_;
+  std::deque<log::Waiter*> queue_;
+  std::vector<std::unique_ptr<log::Waiter>> answered_;  // whom the leader has still to tell
   std::string batch_;
   std::string lazy_;                  // whole records
   std::uint64_t lazy_durable_ = 0;    // bytes that have left lazy_ for the disk
@@ -307,7 +308,7 @@ std::vector<IncarnationRecord> SegmentedLog::incarnations() const {
   return out;
 }
 
-Forced SegmentedLog::force(const Decision& decision) {
+log::Record SegmentedLog::record_of(const Decision& decision) const {
   if (decision.id.kind != DeciderKind::log || decision.id.log != id_) {
     throw Error(ErrorCode::misuse, "the decision " + decision.id.text() + " belongs to another decider",
                 "force it in the log that it names");
@@ -317,18 +318,27 @@ Forced SegmentedLog::force(const Decision& decision) {
     throw Error(ErrorCode::misuse, "the decision " + decision.id.text() + " cannot be logged: " + why,
                 "keep to the bounds of Decision and Branch::max_evidence");
   }
-  std::string bytes;
-  log::append(bytes, record);
-  return submit(&record, bytes);
+  return record;
+}
+
+Forced SegmentedLog::force(const Decision& decision) {
+  log::Waiter me(record_of(decision));
+  return submit(me);
+}
+
+void SegmentedLog::force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) {
+  auto patient = std::make_unique<log::Waiter>(record_of(decision));
+  patient->told = std::move(done);
+  patient->call_writer = post;
+  submit(std::move(patient));
 }
 
 void SegmentedLog::force_record(log::Record record, const std::string& what) {
   if (const std::string why = log::unfit(record); !why.empty()) {
     throw Error(ErrorCode::misuse, what + " cannot be logged: " + why, "keep to the bound");
   }
-  std::string bytes;
-  log::append(bytes, record);
-  if (submit(&record, bytes) == Forced::durable) return;
+  log::Waiter me(std::move(record));
+  if (submit(me) == Forced::durable) return;
   bool failed = false;
   std::string why;
   {
@@ -398,7 +408,8 @@ bool SegmentedLog::flush() noexcept {
     return !poisoned_ && lazy_durable_ < said;
   };
   while (left()) {
-    if (submit(nullptr, {}) != Forced::durable) return false;
+    log::Waiter me({});
+    if (submit(me) != Forced::durable) return false;
   }
   const std::lock_guard lock(mutex_);
   return !poisoned_;
@@ -430,9 +441,8 @@ std::vector<LoggedResource> SegmentedLog::resources() const {
   return out;
 }
 
-Forced SegmentedLog::submit(log::Record* record, const std::string& bytes) noexcept {
+Forced SegmentedLog::submit(log::Waiter& me) noexcept {
   if (guard_.in_child()) return Forced::refused;
-  Waiter me{record, bytes, {}, false, Forced::refused};
   Lock lock(mutex_);
   if (poisoned_) return Forced::refused;
   queue_.push_back(&me);
@@ -441,13 +451,43 @@ Forced SegmentedLog::submit(log::Record* record, const std::string& bytes) noexc
   return me.forced;
 }
 
+void SegmentedLog::submit(std::unique_ptr<log::Waiter> patient) noexcept {
+  if (!guard_.in_child()) {
+    const Lock lock(mutex_);
+    if (!poisoned_) {
+      queue_.push_back(patient.release());
+      if (!busy_ && queue_.size() == 1) call_next();
+      return;
+    }
+  }
+  patient->told(Forced::refused);
+}
+
 void SegmentedLog::lead(Lock& lock) {
   busy_ = true;
-  const Waiter& me = *queue_.front();
+  const log::Waiter& me = *queue_.front();
   while (!me.done) write_batch(lock);
   if (!poisoned_) make_spare_early(lock);
   busy_ = false;
-  if (!queue_.empty()) queue_.front()->turn.notify_one();
+  call_next();
+  tell_answered(lock);
+}
+
+void SegmentedLog::call_next() {
+  if (queue_.empty()) return;
+  log::Waiter& next = *queue_.front();
+  if (next.has_thread()) return next.turn.notify_one();
+  next.call_writer([this]() noexcept {
+    Lock lock(mutex_);
+    lead(lock);
+  });
+}
+
+void SegmentedLog::tell_answered(Lock& lock) {
+  const auto answered = std::exchange(answered_, {});
+  lock.unlock();
+  for (const auto& each : answered) each->told(each->forced);
+  lock.lock();
 }
 
 /// Fills batch_ with at most `limit` bytes, in which the first waiter's record fits: what is in lazy_, then records of
@@ -456,7 +496,7 @@ SegmentedLog::Share SegmentedLog::gather(std::size_t limit) {
   Share share;
   share.lazy_bytes = log::whole_records(lazy_, limit - queue_.front()->bytes.size());
   batch_.assign(lazy_, 0, share.lazy_bytes);
-  for (const Waiter* waiter : queue_) {
+  for (const log::Waiter* waiter : queue_) {
     if (batch_.size() + waiter->bytes.size() > limit) break;
     batch_ += waiter->bytes;
     ++share.waiters;
@@ -472,18 +512,21 @@ void SegmentedLog::leave_lazy(std::size_t bytes) {
 
 void SegmentedLog::answer_first(std::size_t count, Forced forced) {
   for (std::size_t i = 0; i < count; ++i) {
-    Waiter* waiter = queue_.front();
+    log::Waiter* waiter = queue_.front();
     queue_.pop_front();
-    const auto* decision = waiter->record == nullptr ? nullptr : std::get_if<Decision>(waiter->record);
+    const auto* decision = waiter->record ? std::get_if<Decision>(&*waiter->record) : nullptr;
     if (forced == Forced::durable && decision != nullptr) ++counters_.decisions;
     // An uncertain record other than a decision may be on disk too; whoever asked is told by an exception.
-    if (waiter->record != nullptr &&
-        (forced == Forced::durable || (forced == Forced::uncertain && decision != nullptr))) {
+    if (waiter->record && (forced == Forced::durable || (forced == Forced::uncertain && decision != nullptr))) {
       state_.apply(std::move(*waiter->record));
     }
     waiter->forced = forced;
     waiter->done = true;
-    waiter->turn.notify_one();
+    if (waiter->has_thread()) {
+      waiter->turn.notify_one();
+    } else {
+      answered_.emplace_back(waiter);
+    }
   }
 }
 
@@ -536,6 +579,7 @@ void SegmentedLog::rotate(Lock& lock) {
 
 void SegmentedLog::make_spare_early(Lock& lock) {
   if (spare_ || segment_->room() >= make_spare_below_) return;
+  tell_answered(lock);
   auto made = outside(lock, [&] { return make_spare(segment_->checkpoint_blocks()); });
   if (!made) {
     // No room now: the old segment still has some, so ask again when half of that is used.

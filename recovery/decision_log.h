@@ -81,6 +81,18 @@ class DecisionLog {
   /// uncertain.
   virtual Forced force(const Decision& decision) = 0;
 
+  /// Executes what it is given, soon, never in this call, in a thread that may wait for the disk; the log outlives
+  /// that.
+  using Post = std::function<void(std::function<void()>)>;
+  /// force() for who has no thread to wait with: the decision joins the same batches, and `done` is called once, by
+  /// the thread that learns what became of it, perhaps in this call. Where no thread leads, `post` calls a writer: what
+  /// it is given must not stand behind anything that itself waits for a decision.
+  /// Throws what force() throws, and then `done` is never called. This one here waits.
+  virtual void force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) {
+    static_cast<void>(post);
+    done(force(decision));
+  }
+
   /// The transaction is over: every branch gave positive evidence of the decision, or, undecided, of being gone. The
   /// sequence numbers of an incarnation are consecutive, so that what is over is remembered as few intervals. Not
   /// forced: a decision's end is written with a later batch or by flush(); losing it costs only that recovery asks

@@ -29,7 +29,7 @@ struct Config {
   std::string node;
   std::string log_directory;
   std::chrono::milliseconds recovery_interval{1000};
-  std::size_t threads = 16;
+  std::size_t threads = 16;  ///< of the asynchronous interface too, for each of three kinds of verbs: tm/async.h
   AckAt ack_at = AckAt::finished;
   std::string last_resource;                ///< empty: the log decides
   std::size_t behind = 1000;                ///< one more finishes before its commit() answers

@@ -44,15 +44,17 @@ Driver::Driver(Engine& engine, std::shared_ptr<TransactionState> state)
       evidence_(state_->branches.size()),
       ended_(state_->branches.size()) {}
 
-bool Driver::run(bool commit, bool may_stop) {
+Effects Driver::begin_with(bool commit) {
   if (!commit || state_->rollback_only) {
-    execute(machine_.step(
-        RollbackRequested{state_->rollback_only ? state_->rollback_reason : "the application rolled back"}));
-  } else if (deadline_passed()) {
-    execute(machine_.step(DeadlinePassed{}));
-  } else {
-    execute(machine_.step(CommitRequested{}));
+    return machine_.step(
+        RollbackRequested{state_->rollback_only ? state_->rollback_reason : "the application rolled back"});
   }
+  if (deadline_passed()) return machine_.step(DeadlinePassed{});
+  return machine_.step(CommitRequested{});
+}
+
+bool Driver::run(bool commit, bool may_stop) {
+  execute(begin_with(commit));
   while (!over_) {
     const Event event = next();
     // Not while the decision is forced, nor after: then the deadline has ended.
@@ -68,12 +70,24 @@ bool Driver::run(bool commit, bool may_stop) {
 }
 
 void Driver::finish_behind() {
-  behind_ = true;
+  may_stop_ = true;
+  by_events_ = true;
   stepping_ = true;
-  engine_.finisher().post([self = shared_from_this()] {
-    self->execute(self->phase_two_);
-    self->go_on();
-  });
+  execute(phase_two_);
+  go_on();
+}
+
+void Driver::run_by_events(bool commit, bool may_stop, std::function<void(Outcome)> then) {
+  may_stop_ = may_stop;
+  answer_ = std::move(then);
+  by_events_ = true;
+  stepping_ = true;
+  execute(begin_with(commit));
+  go_on();
+}
+
+void Driver::answer(const Outcome& outcome) {
+  if (const auto answer = std::exchange(answer_, nullptr)) answer(outcome);
 }
 
 bool Driver::deadline_passed() const {
@@ -82,8 +96,7 @@ bool Driver::deadline_passed() const {
 
 void Driver::execute(const Effects& effects) {
   std::vector<const Effect*> at_once;
-  std::vector<const Effect*> ahead;
-  const Effect* mine = nullptr;
+  Share mine;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
       over_ = true;
@@ -94,26 +107,49 @@ void Driver::execute(const Effects& effects) {
         at_once.push_back(&effect);
         break;
       case Manner::ahead:
-        begin(effect);
-        ahead.push_back(&effect);
+        mine.ahead.push_back(effect);
+        break;
+      case Manner::by_event:
+        force_by_event();
         break;
       case Manner::blocking:
-        if (mine == nullptr) {
-          mine = &effect;
+        if (!mine.blocking) {
+          mine.blocking = effect;
           break;
         }
-        // Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
-        auto& pool = std::holds_alternative<Prepare>(effect) ? engine_.executor() : engine_.finisher();
-        pool.post([self = shared_from_this(), effect] { self->post(self->perform(effect)); });
+        pool_for(effect).post([self = shared_from_this(), effect] { self->post(self->perform(effect)); });
     }
   }
+  const bool nothing_blocks = mine.ahead.empty() && !mine.blocking;
+  if (by_events_ && !nothing_blocks) {
+    pool_for(mine.blocking ? *mine.blocking : mine.ahead.front()).post([self = shared_from_this(), mine] {
+      self->begin(mine);
+      self->finish(mine);
+    });
+    mine = {};
+  }
+  begin(mine);
   for (const Effect* each : at_once) post(perform(*each));
-  if (mine != nullptr) post(perform(*mine));
-  for (const Effect* each : ahead) post(finish(*each));
+  finish(mine);
+}
+
+void Driver::begin(const Share& share) {
+  for (const Effect& each : share.ahead) begin(each);
+}
+
+void Driver::finish(const Share& share) {
+  if (share.blocking) post(perform(*share.blocking));
+  for (const Effect& each : share.ahead) post(finish(each));
+}
+
+/// Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
+WorkerPool& Driver::pool_for(const Effect& effect) const {
+  const bool waits_for_none = std::holds_alternative<Commit>(effect) || std::holds_alternative<Rollback>(effect);
+  return waits_for_none ? engine_.finisher() : engine_.executor();
 }
 
 Driver::Manner Driver::manner_of(const Effect& effect) const {
-  if (std::holds_alternative<Force>(effect)) return Manner::blocking;
+  if (std::holds_alternative<Force>(effect)) return by_events_ ? Manner::by_event : Manner::blocking;
   const Capabilities& can = *state_->branches[branch_of(effect)].resource->admitted;
   if (can.answers_at_once) return Manner::at_once;
   const bool can_wait = std::holds_alternative<Prepare>(effect) || std::holds_alternative<Commit>(effect);
@@ -183,6 +219,28 @@ void Driver::tell(const Effect& effect, bool done) {
   engine_.observer().step({state_->id, verbs[effect.index()], resource, done});
 }
 
+ForceResult Driver::force() {
+  return nobody_decides() ? ForceResult::refused : forced(engine_.log().force(decision()));
+}
+
+void Driver::force_by_event() {
+  if (nobody_decides()) return post(LogForced{ForceResult::refused});
+  tell(Force{}, false);
+  engine_.log().force_then(
+      decision(),
+      [self = shared_from_this()](Forced result) {
+        const Event event = LogForced{self->forced(result)};
+        self->tell(Force{}, true);
+        self->post(event);
+      },
+      [this](std::function<void()> writer) { engine_.async_threads().writer.post(std::move(writer)); });
+}
+
+/// Readers that prepared beside the only writer, and a last resource that took no part.
+bool Driver::nobody_decides() const {
+  return state_->id.kind != DeciderKind::log;
+}
+
 Decision Driver::decision() const {
   Decision decision;
   decision.id = state_->id;
@@ -200,10 +258,8 @@ void Driver::note_decided() {
   engine_.observer().decided(state_->id);
 }
 
-ForceResult Driver::force() {
-  // Readers that prepared beside the only writer, and a last resource that took no part: nobody is there to decide.
-  if (state_->id.kind != DeciderKind::log) return ForceResult::refused;
-  switch (engine_.log().force(decision())) {
+ForceResult Driver::forced(Forced forced) {
+  switch (forced) {
     case Forced::durable:
       note_decided();
       return ForceResult::durable;
@@ -230,7 +286,7 @@ void Driver::post(Event event) {
   {
     const std::lock_guard lock(mutex_);
     inbox_.push_back(std::move(event));
-    if (!behind_) {
+    if (!by_events_) {
       arrived_.notify_one();
       return;
     }
@@ -251,7 +307,11 @@ void Driver::go_on() noexcept {
       event = std::move(inbox_.front());
       inbox_.pop_front();
     }
-    execute(machine_.step(*event));
+    // Not while the decision is forced, nor after: then the deadline has ended.
+    if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
+    const Effects effects = machine_.step(*event);
+    if (may_stop_ && decided_ && answer_) engine_.decided_behind(*this);
+    execute(effects);
   }
   engine_.finished_behind(*this);
 }

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "assent/tm/engine.h"
+#include "assent/tm/outcome.h"
 #include "assent/tm/protocol/two_phase.h"
 #include "assent/xa/machine.h"
 
@@ -17,8 +20,9 @@ namespace assent::detail {
 /// verbs that block, the first is the caller's own and the others go to the executor; what answers at once needs
 /// neither.
 ///
-/// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() by whichever
-/// thread brings an event while none does, so that no thread waits.
+/// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() or
+/// run_by_events() by whichever thread brings an event while none does, so that no thread waits; then every verb that
+/// blocks goes to a pool of the engine's.
 class Driver : public std::enable_shared_from_this<Driver> {
  public:
   Driver(Engine& engine, std::shared_ptr<TransactionState> state);
@@ -26,8 +30,15 @@ class Driver : public std::enable_shared_from_this<Driver> {
   /// From commit or rollback to the end, when no verb is under way any more; the caller's thread blocks. False when it
   /// stopped at the durable decision, which it does only where it may: then nothing of phase two has begun.
   bool run(bool commit, bool may_stop);
-  /// Goes on from there on the engine's finisher, and tells it at the end: Engine::finished_behind().
+  /// Goes on from there by events, and tells the engine at the end: Engine::finished_behind().
   void finish_behind();
+  /// run() to the end without a thread that waits, then Engine::finished_behind(). Where it `may_stop` it does not, but
+  /// says so: Engine::decided_behind().
+  void run_by_events(bool commit, bool may_stop, std::function<void(Outcome)> then);
+  /// Whoever waits for run_by_events() is told; once.
+  void answer(const Outcome& outcome);
+  /// A place among those behind is held for it (Engine::may_go_behind).
+  bool has_place_behind() const { return may_stop_; }
 
   TransactionState& state() { return *state_; }
   const two_phase::TwoPhaseCommit& machine() const { return machine_; }
@@ -36,9 +47,18 @@ class Driver : public std::enable_shared_from_this<Driver> {
   const std::vector<std::string>& evidence() const { return evidence_; }
 
  private:
+  two_phase::Effects begin_with(bool commit);
   void execute(const two_phase::Effects& effects);
-  enum class Manner { at_once, ahead, blocking };
+  enum class Manner { at_once, ahead, blocking, by_event };
   Manner manner_of(const two_phase::Effect& effect) const;
+  /// What one thread executes, in one go.
+  struct Share {
+    two_phase::Effects ahead;
+    std::optional<two_phase::Effect> blocking;
+  };
+  void begin(const Share& share);
+  void finish(const Share& share);
+  WorkerPool& pool_for(const two_phase::Effect& effect) const;
   /// Executes one effect, and tells the observer before and after: in two halves, so that the second can wait.
   two_phase::Event perform(const two_phase::Effect& effect);
   void begin(const two_phase::Effect& effect);
@@ -50,7 +70,10 @@ class Driver : public std::enable_shared_from_this<Driver> {
   void go_on() noexcept;
   Decision decision() const;
   void note_decided();
+  bool nobody_decides() const;
   two_phase::ForceResult force();
+  void force_by_event();
+  two_phase::ForceResult forced(Forced forced);
   bool deadline_passed() const;
 
   Engine& engine_;
@@ -60,11 +83,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   std::vector<Reply> ended_;  ///< what end() answered
   bool decided_ = false;
   bool over_ = false;
-  two_phase::Effects phase_two_;  ///< when run() stopped
-  Mutex mutex_;                   ///< of what follows
+  two_phase::Effects phase_two_;         ///< when run() stopped
+  bool may_stop_ = false;                ///< of what goes by events, as what follows
+  std::function<void(Outcome)> answer_;  ///< until it is called
+  Mutex mutex_;                          ///< of what follows
   Condition arrived_;
   std::deque<two_phase::Event> inbox_;
-  bool behind_ = false;
+  bool by_events_ = false;
   bool stepping_ = false;  ///< a thread is in go_on()
 };
 

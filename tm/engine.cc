@@ -73,6 +73,7 @@ std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapt
 
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
     : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
+      threads_(config.threads),
       ack_at_(config.ack_at),
       last_resource_(config.last_resource),
       behind_at_most_(config.behind),
@@ -107,7 +108,14 @@ Engine::~Engine() {
   }
   recovery_wake_.notify_all();
   recovery_thread_.join();
-  // What goes on behind ends first: it posts to the executor.
+  {
+    std::unique_lock lock(async_mutex_);
+    nothing_under_way_.wait(lock, [this] { return under_way_ == 0; });
+  }
+  if (async_threads_) {
+    async_threads_->workers.join();
+    async_threads_->writer.join();
+  }
   finisher_->join();
   executor_->join();
   sweeper_->sweep(true);
@@ -216,15 +224,23 @@ void Engine::admit(ResourceEntry& entry) {
   entry.admitted = probe->capabilities;
 }
 
-Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool commit) {
-  {
-    const std::lock_guard lock(state->mutex);
-    if (state->over) {
-      throw Error(ErrorCode::misuse, "transaction " + state->id.text() + " is over already", "begin another one");
-    }
-    state->over = true;
+void Engine::claim(TransactionState& state) {
+  const std::lock_guard lock(state.mutex);
+  if (state.over) {
+    throw Error(ErrorCode::misuse, "transaction " + state.id.text() + " is over already", "begin another one");
   }
-  if (commit) enlist_last_resource(*state);
+  if (state.works > 0) {
+    throw Error(ErrorCode::misuse, "work of transaction " + state.id.text() + " is still under way",
+                "wait until every async_on() has answered");
+  }
+  state.over = true;
+}
+
+Outcome Engine::complete(const std::shared_ptr<TransactionState>& state, bool commit) {
+  claim(*state);
+  if (ResourceEntry* const last = commit ? missing_last_resource(*state) : nullptr) {
+    enlist_last_resource(*state, *last, nullptr);
+  }
   return drive(state, commit);
 }
 
@@ -238,14 +254,17 @@ void Engine::check_last_resource(const ResourceEntry& entry, bool read_only) con
               "its adapter must be able to, and Assent's witness table be there: run `assent doctor`");
 }
 
-/// A last resource that the application did not use: a branch with nothing but the decision. Where no decision is
-/// needed, it is not.
-void Engine::enlist_last_resource(TransactionState& state) {
-  if (state.id.kind != DeciderKind::resource || state.rollback_only) return;
-  ResourceEntry& entry = *resources_.find(state.id.decider)->second;
-  const auto is_it = [&](const Enlisted& each) { return each.resource == &entry; };
-  if (std::ranges::any_of(state.branches, is_it)) return;
-  if (std::ranges::count(state.branches, false, &Enlisted::read_only) < 2) return;
+ResourceEntry* Engine::missing_last_resource(const TransactionState& state) const {
+  if (state.id.kind != DeciderKind::resource || state.rollback_only) return nullptr;
+  ResourceEntry* const entry = resources_.find(state.id.decider)->second.get();
+  const auto is_it = [&](const Enlisted& each) { return each.resource == entry; };
+  if (std::ranges::any_of(state.branches, is_it)) return nullptr;
+  // One writer commits by itself.
+  return std::ranges::count(state.branches, false, &Enlisted::read_only) < 2 ? nullptr : entry;
+}
+
+/// A branch with nothing but the decision.
+void Engine::enlist_last_resource(TransactionState& state, ResourceEntry& entry, std::shared_ptr<Place> place) {
   try {
     admit(entry);
     check_last_resource(entry, false);
@@ -254,14 +273,18 @@ void Engine::enlist_last_resource(TransactionState& state) {
     state.rollback_reason = error.what();
     return;
   }
-  auto started = entry.manager->start(Xid::of(state.id, state.id.decider), {.deadline = state.deadline});
-  if (!started) {
-    state.rollback_only = true;
-    state.rollback_reason = "the last resource '" + state.id.decider + "' opened no branch";
-    state.rollback_cause = started.failure();
-    return;
-  }
+  StartOptions options;
+  options.deadline = state.deadline;
+  options.place = std::move(place);
+  auto started = entry.manager->start(Xid::of(state.id, state.id.decider), options);
+  if (!started) return no_last_resource(state, started.failure());
   state.branches.push_back({&entry, false, false, std::move(started).value()});
+}
+
+void Engine::no_last_resource(TransactionState& state, const Reply& why) {
+  state.rollback_only = true;
+  state.rollback_reason = "the last resource '" + state.id.decider + "' opened no branch";
+  state.rollback_cause = why;
 }
 
 Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept {
@@ -270,12 +293,23 @@ Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commi
   const bool over = driver->run(commit, behind);
   if (behind && over) --behind_;
   if (over) return conclude(*driver);
-  Outcome outcome(OutcomeKind::committed, state->id, "", {}, branches_of(*state, driver->machine()));
-  // Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
-  live_->acknowledge(outcome);
+  Outcome outcome = acknowledge(*driver);
   // A crash from here on leaves the decision to recovery, as any crash in phase two does.
+  enter();
   driver->finish_behind();
   return outcome;
+}
+
+/// Before phase two begins: whoever asks for the outcome must not be told less than the caller is.
+Outcome Engine::acknowledge(Driver& driver) {
+  const TransactionState& state = driver.state();
+  Outcome outcome(OutcomeKind::committed, state.id, "", {}, branches_of(state, driver.machine()));
+  live_->acknowledge(outcome);
+  return outcome;
+}
+
+void Engine::decided_behind(Driver& driver) noexcept {
+  driver.answer(acknowledge(driver));
 }
 
 /// Takes a place among those that are behind, if the caller may go on at the decision and there is one.
@@ -291,8 +325,11 @@ bool Engine::may_go_behind(const TransactionState& state) {
 }
 
 void Engine::finished_behind(Driver& driver) noexcept {
-  static_cast<void>(conclude(driver));
-  --behind_;
+  // First: who has waited for its end finds the place free.
+  if (driver.has_place_behind()) --behind_;
+  const Outcome outcome = conclude(driver);
+  driver.answer(outcome);
+  leave();
 }
 
 Outcome Engine::conclude(Driver& driver) {

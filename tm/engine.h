@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "assent/recovery/live_transactions.h"
 #include "assent/recovery/node_directory.h"
 #include "assent/recovery/recoverer.h"
+#include "assent/tm/async_threads.h"
 #include "assent/tm/config.h"
 #include "assent/tm/live_table.h"
 #include "assent/tm/observer.h"
@@ -56,6 +58,9 @@ struct TransactionState {
   bool rollback_only = false;
   std::string rollback_reason;
   Reply rollback_cause;
+  std::size_t works = 0;      ///< of async_on(), under way
+  bool was_async = false;     ///< has had one: then nobody waits for its rollback when it is abandoned
+  bool is_abandoned = false;  ///< its Transaction was destroyed undecided while works were under way
 };
 
 class Driver;
@@ -83,8 +88,26 @@ class Engine {
   /// Without memory from here to the outcome the process ends (std::terminate): the next one settles by the log what an
   /// exception would leave to nobody.
   Outcome complete(const std::shared_ptr<TransactionState>& state, bool commit);
-  /// Of a driver that went on behind: its transaction is over.
+  /// Of a driver that goes by events: its decision is durable, and who waits may go on.
+  void decided_behind(Driver& driver) noexcept;
+  /// Of a driver that goes by events, or went on behind: its transaction is over.
   void finished_behind(Driver& driver) noexcept;
+
+  // engine_async.cc
+
+  /// complete() without a thread that waits: `then` is called once, in whichever thread learns the outcome. Throws what
+  /// complete() throws, and then `then` is never called.
+  void complete_then(const std::shared_ptr<TransactionState>& state, bool commit, std::function<void(Outcome)> then);
+  /// Its Transaction is destroyed undecided: it is rolled back, when the last work under way has ended.
+  void abandon(const std::shared_ptr<TransactionState>& state);
+  /// Throws Error{misuse} when the transaction is over.
+  void work_begins(TransactionState& state);
+  /// Before who waits for the work is told. The engine lives until leave().
+  void work_ended(const std::shared_ptr<TransactionState>& state) noexcept;
+  void leave() noexcept;
+  AsyncThreads& async_threads();
+  /// ResourceManager::await_place(), whose wait ends when start()'s would.
+  void await_place(ResourceManager& manager, const StartOptions& options, ResourceManager::Placed then);
 
   Outcome outcome(const TransactionId& id);
   Outcome wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience);
@@ -98,14 +121,23 @@ class Engine {
 
  private:
   Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer);
-  /// Stops recovery, writes what the log still holds back, releases the slot.
+  /// Stops recovery, waits for what is under way, writes what the log still holds back, releases the slot.
   ~Engine();
 
   std::unique_ptr<Slot> claim_slot();
   /// The resource that a log knows by this name, now or formerly; null when none is configured.
   ResourceEntry* logged_as(std::string_view name) const;
-  void enlist_last_resource(TransactionState& state);
+  /// From now on the transaction is over for its callers. Throws Error{misuse}.
+  void claim(TransactionState& state);
+  /// The last resource where a decision is needed and the application did not use it; else null.
+  ResourceEntry* missing_last_resource(const TransactionState& state) const;
+  void enlist_last_resource(TransactionState& state, ResourceEntry& entry, std::shared_ptr<Place> place);
+  static void no_last_resource(TransactionState& state, const Reply& why);
   Outcome drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept;
+  void drive_by_events(const std::shared_ptr<TransactionState>& state, bool commit,
+                       std::function<void(Outcome)> then) noexcept;
+  void enter();
+  Outcome acknowledge(Driver& driver);
   Outcome conclude(Driver& driver);
   bool may_go_behind(const TransactionState& state);
   void want_pass();
@@ -132,6 +164,11 @@ class Engine {
   std::unique_ptr<Recoverer> recoverer_;
   std::unique_ptr<WorkerPool> executor_;
   std::unique_ptr<WorkerPool> finisher_;
+  const std::size_t threads_;
+  Mutex async_mutex_;
+  std::unique_ptr<AsyncThreads> async_threads_;
+  Condition nothing_under_way_;
+  std::size_t under_way_ = 0;  ///< what nobody waits for who keeps the engine alive
   const AckAt ack_at_;
   const std::string last_resource_;  ///< of transactions that name none; empty: the log decides
   const std::size_t behind_at_most_;

@@ -17,8 +17,8 @@ struct Step {
 };
 
 /// Told what happens, for logs and metrics. Called from the committing thread, the recovery thread, or one that
-/// finishes a transaction behind its caller (AckAt::decided), several at once: must be thread-safe, quick, and must not
-/// throw. Lives as long as the TransactionManager.
+/// finishes a transaction behind its caller (AckAt::decided, tm/async.h), several at once: must be thread-safe, quick,
+/// and must not throw. Lives as long as the TransactionManager.
 class Observer {
  public:
   virtual ~Observer() = default;

@@ -37,6 +37,8 @@ struct BranchOutcome {
 /// The end of a transaction; must be looked at. A value: copy and keep it as you like.
 class [[nodiscard]] Outcome {
  public:
+  /// Of no transaction, and never of one: what Asio hands over beside an exception.
+  Outcome() = default;
   Outcome(OutcomeKind kind, TransactionId id, std::string reason, Reply cause, std::vector<BranchOutcome> branches)
       : kind_(kind), id_(id), reason_(std::move(reason)), cause_(std::move(cause)), branches_(std::move(branches)) {}
 
@@ -57,7 +59,7 @@ class [[nodiscard]] Outcome {
   std::string text() const;
 
  private:
-  OutcomeKind kind_;
+  OutcomeKind kind_ = OutcomeKind::in_doubt;
   TransactionId id_;
   std::string reason_;
   Reply cause_;

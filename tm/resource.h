@@ -8,6 +8,10 @@
 
 namespace assent {
 
+namespace detail {
+class AsyncCall;
+}
+
 /// A typed handle of a configured resource: Resource<Postgres> hands out PostgreSQL's native session, and so on.
 /// Made by TransactionManager::resource<T>(name). Cheap to copy, thread-safe, and good for the manager that made it.
 template <class Adapter>
@@ -18,6 +22,7 @@ class Resource {
  private:
   friend class TransactionManager;
   friend class Transaction;
+  friend class detail::AsyncCall;
   explicit Resource(std::shared_ptr<ResourceManager> manager) : manager_(std::move(manager)) {}
   std::shared_ptr<ResourceManager> manager_;
 };

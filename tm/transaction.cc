@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "assent/recovery/decision.h"
+#include "assent/tm/async_call.h"
 #include "assent/tm/engine.h"
 #include "assent/xa/machine.h"
 
@@ -41,7 +42,7 @@ Transaction::~Transaction() {
     static_cast<void>(new std::shared_ptr<detail::TransactionState>(std::move(state_)));
     return;
   }
-  if (!state_->over) static_cast<void>(engine_->complete(state_, false));
+  engine_->abandon(state_);
 }
 
 const TransactionId& Transaction::id() const {
@@ -70,7 +71,7 @@ Branch& Transaction::enlist(const std::shared_ptr<ResourceManager>& manager,
 }
 
 Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options,
-                                 bool borrowed, const Starter& starter) {
+                                 bool borrowed, const Starter& starter, std::optional<TimePoint> waits_since) {
   engine_->refuse_in_child();
   const auto throw_and_doom = [&](ErrorCode code, const std::string& what, const std::string& hint) {
     set_rollback_only(what);
@@ -121,23 +122,32 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     set_rollback_only(error.what());
     throw;
   }
-  const auto begun = steady_now();
+  const auto begun = waits_since.value_or(steady_now());
   Result<std::unique_ptr<Branch>> started =
       starter(Xid::of(state_->id, entry->manager->name()),
               {.deadline = state_->deadline, .isolation = options.isolation, .read_only = options.read_only});
   if (!started) {
-    const Reply& reply = started.failure();
-    {
-      const std::lock_guard lock(state_->mutex);
-      if (state_->rollback_cause.is_ok()) state_->rollback_cause = reply;
-    }
-    throw_and_doom(error_code(reply), "resource '" + manager->name() + "' opened no branch: " + describe(reply),
-                   "nothing was committed; `assent doctor` tells what is wrong with " + manager->address());
+    no_branch(*manager, started.failure());
   }
   engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
   state_->branches.push_back({entry, options.read_only, borrowed, std::move(started).value()});
   return *state_->branches.back().branch;
+}
+
+void Transaction::no_branch(const ResourceManager& manager, const Reply& reply) {
+  const std::string what = "resource '" + manager.name() + "' opened no branch: " + describe(reply);
+  set_rollback_only(what);
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->rollback_cause.is_ok()) state_->rollback_cause = reply;
+  }
+  throw Error(error_code(reply), what,
+              "nothing was committed; `assent doctor` tells what is wrong with " + manager.address());
+}
+
+detail::AsyncCall Transaction::async_call() const {
+  return {engine_, state_};
 }
 
 Outcome Transaction::commit() {

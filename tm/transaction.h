@@ -16,6 +16,7 @@
 namespace assent {
 
 namespace detail {
+class AsyncCall;
 class Engine;
 struct TransactionState;
 }  // namespace detail
@@ -84,15 +85,31 @@ class Transaction {
   Outcome commit();
   Outcome rollback();
 
+  // The same without a thread that waits, for any completion token of Asio: see tm/async.h, which defines them.
+
+  template <class Token>
+  auto async_commit(Token&& token);
+  template <class Token>
+  auto async_rollback(Token&& token);
+  template <class Adapter, class Work, class Token>
+  auto async_on(const Resource<Adapter>& resource, Work&& work, Token&& token);
+  template <class Adapter, class Work, class Token>
+  auto async_on(const Resource<Adapter>& resource, const BranchOptions& options, Work&& work, Token&& token);
+  /// For those four, and for who has no Asio.
+  detail::AsyncCall async_call() const;
+
  private:
   friend class TransactionManager;
+  friend class detail::AsyncCall;
+  using TimePoint = std::chrono::steady_clock::time_point;
   using Starter = std::function<Result<std::unique_ptr<Branch>>(const Xid&, const StartOptions&)>;
 
   Transaction(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::TransactionState> state);
 
   Branch& enlist(const std::shared_ptr<ResourceManager>& manager, const std::optional<BranchOptions>& options);
   Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options, bool borrowed,
-                      const Starter& starter);
+                      const Starter& starter, std::optional<TimePoint> waits_since = std::nullopt);
+  [[noreturn]] void no_branch(const ResourceManager& manager, const Reply& reply);
   void work_failed(const std::exception* failure, Code code);
 
   template <class Adapter, class Work>

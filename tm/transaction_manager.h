@@ -32,7 +32,7 @@ struct RunOptions {
 
 /// The public door: opens the node's log, finishes in the background what an earlier crash left, and begins
 /// transactions. Movable, thread-safe. Destruction waits for running recovery work and for what goes on behind callers
-/// (AckAt::decided); transactions that are still open keep what they need alive.
+/// (AckAt::decided, tm/async.h); transactions that are still open keep what they need alive.
 ///
 /// In a forked child it refuses every call (Error{misuse}) and leaves the parent's log and sessions alone.
 class TransactionManager {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -11,6 +12,17 @@ namespace assent {
 
 enum class Isolation { database_default, read_committed, repeatable_read, serializable };
 
+/// A place among the sessions at work, kept for one start(). Unless that has used it, destruction gives it back.
+class Place {
+ public:
+  virtual ~Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+ protected:
+  Place() = default;
+};
+
 struct StartOptions {
   /// Pushed into the database's own statement and lock timeouts for the statements of the branch. Never bounds
   /// prepare or phase two.
@@ -19,6 +31,8 @@ struct StartOptions {
   /// Declared by the caller and enforced by the database: a write fails. prepare() then ends the branch and answers
   /// read_only without a forced write.
   bool read_only = false;
+  /// From ResourceManager::await_place(): start() need not wait for a session.
+  std::shared_ptr<Place> place{};
 };
 
 /// One open unit of work, on the session that started it.

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -82,6 +83,13 @@ struct Finding {
   std::string mend;  ///< the exact statement or configuration line; empty when good
 };
 
+/// A wait for a place (ResourceManager::await_place), while it lasts.
+struct PlaceWait {
+  std::chrono::steady_clock::time_point until;  ///< start() would wait no longer
+  /// To be called then, from any thread: answers start()'s failure, if there is no answer yet.
+  std::function<void()> give_up;
+};
+
 /// A database that takes part in transactions. Needs no application session: any thread, any process, also after a
 /// crash. Thread-safe. No exception leaves it. Constructing one does not connect.
 ///
@@ -101,6 +109,17 @@ class ResourceManager {
 
   /// Opens a branch on a pooled session, waiting for one until the deadline or the pool's own limit.
   virtual Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) = 0;
+
+  /// start()'s wait for a session, for who has no thread to wait with. Calls `then` once, with a place for
+  /// StartOptions::place or with the failure that start() would answer: in this call, or later in whichever thread
+  /// gives a session back, which `then` does not block. What is returned says that it waits. An adapter that does
+  /// without waits in start() all the same, in a thread of the transaction manager's.
+  using Placed = std::function<void(Result<std::shared_ptr<Place>>)>;
+  virtual std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) {
+    static_cast<void>(options);
+    then(std::shared_ptr<Place>());
+    return std::nullopt;
+  }
 
   /// Finish a prepared branch. ok is certain, and durable: adapters whose server can answer ok and do nothing, or roll
   /// back without forcing it, see to it themselves.

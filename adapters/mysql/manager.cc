@@ -130,13 +130,13 @@ Result<Probe> Manager::probe() {
 
 Result<std::unique_ptr<Branch>> Manager::start(const Xid& xid, const StartOptions& options) {
   if (!is_ours(xid)) return not_ours(xid);
-  auto lease = pool_.take(options.deadline);
+  auto lease = pool_.take(options.deadline, options.place);
   if (!lease) return lease.failure();
   auto branch = start_branch(shared_from_this(), std::move(lease).value(), nullptr, xid, options);
   if (branch || branch.failure().code != Code::resource_failed) return branch;
   // An idle session that the server closed meanwhile: no other idle one is better, a new one may be.
   pool_.clear();
-  lease = pool_.take(options.deadline);
+  lease = pool_.take(options.deadline, options.place);
   if (!lease) return lease.failure();
   return start_branch(shared_from_this(), std::move(lease).value(), nullptr, xid, options);
 }

@@ -3,7 +3,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "assent/adapters/mysql/session.h"
@@ -25,6 +27,9 @@ class Manager final : public ResourceManager, public std::enable_shared_from_thi
   const std::string& address() const override { return settings_.address; }
   Result<Probe> probe() override;
   Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) override;
+  std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) override {
+    return pool_.await_place(options.deadline, std::move(then));
+  }
   Reply commit(const Xid& xid, const FinishOptions& options) override;
   Reply rollback(const Xid& xid, const FinishOptions& options) override;
   Result<std::vector<PreparedBranch>> recover() override;

@@ -113,7 +113,7 @@ Result<std::unique_ptr<Branch>> Resource::start(const Xid& xid, const StartOptio
   }
   const std::string begin = begin_text(xid, options);
   for (bool again = true;; again = false) {
-    Result<Lease> lease = branches_.take(options.deadline);
+    Result<Lease> lease = branches_.take(options.deadline, options.place);
     if (!lease) return lease.failure();
     Session& session = **lease;
     Answer answer;

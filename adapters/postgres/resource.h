@@ -4,7 +4,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "assent/adapters/pool.h"
@@ -30,6 +32,9 @@ class Resource final : public ResourceManager {
   const std::string& address() const override { return settings_.address; }
   Result<Probe> probe() override;
   Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) override;
+  std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) override {
+    return branches_.await_place(options.deadline, std::move(then));
+  }
   Result<std::unique_ptr<Branch>> adopt(NativeConnection& borrowed, const Xid& xid, const StartOptions& options);
   Reply commit(const Xid& xid, const FinishOptions& options) override;
   Reply rollback(const Xid& xid, const FinishOptions& options) override;

@@ -69,8 +69,13 @@ void Gate::pass() {
 
 class ScriptedBranch : public Branch {
  public:
-  ScriptedBranch(ScriptedResource& resource, Xid xid, bool read_only, std::string evidence)
-      : resource_(resource), xid_(std::move(xid)), read_only_(read_only), evidence_(std::move(evidence)) {}
+  ScriptedBranch(ScriptedResource& resource, Xid xid, bool read_only, std::string evidence,
+                 Pool<ScriptedResource::Session>::Lease session)
+      : resource_(resource),
+        xid_(std::move(xid)),
+        read_only_(read_only),
+        evidence_(std::move(evidence)),
+        session_(std::move(session)) {}
   ~ScriptedBranch() override {
     const std::lock_guard lock(resource_.mutex_);
     resource_.open_.erase(xid_);
@@ -94,7 +99,8 @@ class ScriptedBranch : public Branch {
       return answer.happens ? Reply::not_done(Code::protocol_error, "prepare of a branch that is not open")
                             : answer.reply;
     }
-    if (read_only_ && answer.reply.is_ok()) return {Code::read_only, Certainty::done, ""};
+    if (read_only_ && answer.reply.is_ok() && !resource_.prepares_readers_)
+      return {Code::read_only, Certainty::done, ""};
     if (answer.happens && answer.reply.code != Code::read_only) resource_.prepared_.insert(xid_);
     return answer.reply;
   }
@@ -145,6 +151,7 @@ class ScriptedBranch : public Branch {
   const Xid xid_;
   const bool read_only_;
   const std::string evidence_;
+  const Pool<ScriptedResource::Session>::Lease session_;
 };
 
 ScriptedResource::ScriptedResource(std::string name, Identity identity)
@@ -179,6 +186,11 @@ void ScriptedResource::set_down(bool down) {
   down_ = down;
 }
 
+void ScriptedResource::set_prepares_readers(bool prepares) {
+  const std::lock_guard lock(mutex_);
+  prepares_readers_ = prepares;
+}
+
 void ScriptedResource::set_identity(Identity identity) {
   const std::lock_guard lock(mutex_);
   identity_ = std::move(identity);
@@ -187,6 +199,12 @@ void ScriptedResource::set_identity(Identity identity) {
 void ScriptedResource::set_capabilities(const Capabilities& capabilities) {
   const std::lock_guard lock(mutex_);
   capabilities_ = capabilities;
+}
+
+void ScriptedResource::set_sessions(std::size_t most) {
+  sessions_ = std::make_unique<Pool<Session>>(
+      Pool<Session>::Options{.max_sessions = most},
+      []() -> Result<std::unique_ptr<Session>> { return std::make_unique<Session>(); }, [](Session&) { return true; });
 }
 
 void ScriptedResource::set_evidence(std::string evidence) {
@@ -310,9 +328,21 @@ Result<Probe> ScriptedResource::probe() {
 Result<std::unique_ptr<Branch>> ScriptedResource::start(const Xid& xid, const StartOptions& options) {
   const Answer answer = called(Verb::start, xid);
   if (!answer.reply.is_ok()) return answer.reply;
+  Pool<Session>::Lease session;
+  if (sessions_) {
+    auto lease = sessions_->take(options.deadline, options.place);
+    if (!lease) return lease.failure();
+    session = std::move(lease).value();
+  }
   const std::lock_guard lock(mutex_);
   if (prepared_.contains(xid) || !open_.insert(xid).second) return Reply::not_done(Code::duplicate, "duplicate xid");
-  return std::unique_ptr<Branch>(std::make_unique<ScriptedBranch>(*this, xid, options.read_only, evidence_));
+  return std::unique_ptr<Branch>(
+      std::make_unique<ScriptedBranch>(*this, xid, options.read_only, evidence_, std::move(session)));
+}
+
+std::optional<PlaceWait> ScriptedResource::await_place(const StartOptions& options, Placed then) {
+  if (sessions_) return sessions_->await_place(options.deadline, std::move(then));
+  return ResourceManager::await_place(options, std::move(then));
 }
 
 Reply ScriptedResource::finish(Verb verb, const Xid& xid, const FinishOptions& options, Fate fate) {

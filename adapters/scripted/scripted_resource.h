@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "assent/adapters/pool.h"
 #include "assent/xa/resource_manager.h"
 
 namespace assent {
@@ -84,10 +85,13 @@ class ScriptedResource : public ResourceManager {
   void answer(Verb verb, Reply reply, Effect effect = Effect::as_certain);  ///< the next call of the verb; queued
   /// Runs before every call of the verb takes effect, in the caller's thread; may itself call the resource.
   void before(Verb verb, std::function<void(const Xid&)> what);
-  std::shared_ptr<Gate> block(Verb verb);  ///< calls of the verb stop there
-  void set_down(bool down);                ///< every verb answers resource_failed
+  std::shared_ptr<Gate> block(Verb verb);    ///< calls of the verb stop there
+  void set_down(bool down);                  ///< every verb answers resource_failed
+  void set_prepares_readers(bool prepares);  ///< a branch declared read-only is prepared like another
   void set_identity(Identity identity);
   void set_capabilities(const Capabilities& capabilities);
+  /// Before the first start(): branches have one of so many sessions each, and wait for one.
+  void set_sessions(std::size_t most);
   void set_evidence(std::string evidence);  ///< of branches started from now on
 
   // What the database holds.
@@ -114,6 +118,7 @@ class ScriptedResource : public ResourceManager {
   const std::string& address() const override { return address_; }
   Result<Probe> probe() override;
   Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) override;
+  std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) override;
   Reply commit(const Xid& xid, const FinishOptions& options) override;
   Reply rollback(const Xid& xid, const FinishOptions& options) override;
   Result<std::vector<PreparedBranch>> recover() override;
@@ -127,6 +132,7 @@ class ScriptedResource : public ResourceManager {
 
  private:
   friend class ScriptedBranch;
+  struct Session {};
   struct Answer {
     Reply reply;
     bool happens = true;
@@ -143,6 +149,7 @@ class ScriptedResource : public ResourceManager {
   Capabilities capabilities_;
   std::string evidence_;
   bool down_ = false;
+  bool prepares_readers_ = false;
   std::map<Verb, std::deque<Answer>> script_;
   std::map<Verb, std::function<void(const Xid&)>> before_;
   std::map<Verb, std::shared_ptr<Gate>> gates_;
@@ -154,6 +161,7 @@ class ScriptedResource : public ResourceManager {
   std::map<Xid, std::string> decisions_;  ///< of commit_deciding()
   bool carriers_linger_ = false;
   std::set<Xid> carriers_;
+  std::unique_ptr<Pool<Session>> sessions_;  ///< none: as many as are wanted
 };
 
 }  // namespace assent

@@ -196,7 +196,7 @@ Result<std::unique_ptr<Branch>> SqliteManager::start(const Xid& xid, const Start
 }
 
 Result<std::unique_ptr<Branch>> SqliteManager::start_pooled(const Xid& xid, const StartOptions& options) {
-  auto lease = pool_.take(options.deadline);
+  auto lease = pool_.take(options.deadline, options.place);
   if (!lease) return lease.failure();
   const DatabasePlace& place = (*lease)->file().place();
   if (!place.can_name(xid)) {

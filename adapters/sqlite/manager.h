@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "assent/adapters/pool.h"
@@ -25,6 +26,9 @@ class SqliteManager final : public ResourceManager {
   const std::string& address() const override { return address_; }
   Result<Probe> probe() override;
   Result<std::unique_ptr<Branch>> start(const Xid& xid, const StartOptions& options) override;
+  std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) override {
+    return pool_.await_place(options.deadline, std::move(then));
+  }
   Reply commit(const Xid& xid, const FinishOptions& options) override;
   Reply rollback(const Xid& xid, const FinishOptions& options) override;
   Result<std::vector<PreparedBranch>> recover() override;

@@ -11,7 +11,7 @@ import sys
 
 BEGIN = "<!-- figures: written by scripts/bench, not by hand -->"
 END = "<!-- end of figures -->"
-ALONE = ("null", "null-400", "protocol")
+ALONE = ("null", "null-400", "asynchronous", "protocol")
 
 
 def short(value):

@@ -5,6 +5,7 @@
 
 #include "assent/tests/simulation/resource.h"
 #include "assent/tests/simulation/world.h"
+#include "assent/tm/async_call.h"
 #include "assent/tm/transaction_manager.h"
 #include "assent/xa/error.h"
 
@@ -16,6 +17,41 @@ using Handles = std::vector<Resource<Simulated>>;
 struct WorkFailed : std::runtime_error {
   WorkFailed() : std::runtime_error("the application gave up") {}
 };
+
+/// What is told by another thread: tm/async.h without Asio, whose threads are not the world's.
+template <class T>
+class Told {
+ public:
+  void tell(T what) {
+    const std::lock_guard lock(mutex_);
+    what_.emplace(std::move(what));
+    told_.notify_all();
+  }
+  T wait() {
+    std::unique_lock lock(mutex_);
+    told_.wait(lock, [this] { return what_.has_value(); });
+    return *std::move(what_);
+  }
+
+ private:
+  Mutex mutex_;
+  Condition told_;
+  std::optional<T> what_;
+};
+
+Outcome commit_by_events(const Transaction& transaction) {
+  const auto told = std::make_shared<Told<Outcome>>();
+  transaction.async_call().complete(true, [told](Outcome outcome) { told->tell(std::move(outcome)); });
+  return told->wait();
+}
+
+void work_by_events(const Transaction& transaction, const Resource<Simulated>& resource, const BranchOptions& options) {
+  const auto told = std::make_shared<Told<std::exception_ptr>>();
+  transaction.async_call().work(
+      detail::AsyncCall::manager_of(resource), options, [](Transaction&, Branch&) {},
+      [told](std::exception_ptr failure) { told->tell(std::move(failure)); });
+  if (const auto failure = told->wait()) std::rethrow_exception(failure);
+}
 
 }  // namespace
 
@@ -148,6 +184,7 @@ void World::client(App& app, Manager& tm, Handles& handles) {
     const std::size_t first = dice_.below(handles.size());
     const bool gives_up = dice_.happens(60);
     const bool in_steps = dice_.happens(400);
+    const bool by_events = in_steps && dice_.happens(500);
     std::optional<std::chrono::milliseconds> deadline;
     if (dice_.happens(250)) deadline = std::chrono::milliseconds(2 + dice_.below(1500));
     std::vector<TransactionId> ids;
@@ -166,7 +203,12 @@ void World::client(App& app, Manager& tm, Handles& handles) {
       }
       for (std::size_t k = 0; k < branches; ++k) {
         const BranchOptions options{.isolation = Isolation::database_default, .read_only = dice_.happens(120)};
-        tx.on(handles[(first + k) % handles.size()], options, [](Branch&) {});
+        const auto& handle = handles[(first + k) % handles.size()];
+        if (by_events) {
+          work_by_events(tx, handle, options);
+        } else {
+          tx.on(handle, options, [](Branch&) {});
+        }
         if (dice_.happens(100)) scheduler_.sleep(dice_.between(1ms, 100ms));
       }
       if (gives_up) throw WorkFailed();
@@ -175,7 +217,7 @@ void World::client(App& app, Manager& tm, Handles& handles) {
       if (in_steps) {
         Transaction tx = tm.begin({.deadline = deadline, .label = "in steps"});
         work(tx);
-        const Outcome outcome = tx.commit();
+        const Outcome outcome = by_events ? commit_by_events(tx) : tx.commit();
         tell(outcome.id(), outcome.kind());
       } else {
         const Outcome outcome = tm.run({.deadline = deadline, .label = "run"}, work);

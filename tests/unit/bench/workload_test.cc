@@ -52,6 +52,17 @@ TEST(Workload, that_is_told_to_stop_reports_what_was_measured_and_leaves_nothing
   EXPECT_TRUE(std::filesystem::is_empty(directory.path));
 }
 
+TEST(Workload, of_coroutines_ends_with_every_commit_in_the_log) {
+  const OwnDirectory directory;
+  const Settings settings{.urls = {}, .workloads = {"asynchronous"}, .seconds = 60, .log_directory = directory.path};
+  int asked = 0;
+  // It throws when the log has decided other than was committed.
+  const Report report = run(settings, [&](std::size_t) { return ++asked < 2; });
+  ASSERT_EQ(report.results.size(), 1U);
+  EXPECT_GT(report.results[0].times.assent.transactions, 0U);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path));
+}
+
 TEST(Workload, of_the_raw_disk_writes_what_the_log_writes) {
   const OwnDirectory directory;
   const std::vector<Batch> batches = record_log_writes(directory.path + "/record", 100);

@@ -2,10 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/use_future.hpp>
 #include <optional>
 
 #include "assent/recovery/decision.h"
 #include "assent/tests/unit/tm/engine_fixture.h"
+#include "assent/tm/async.h"
 #include "assent/xa/error.h"
 
 namespace assent {
@@ -161,9 +163,8 @@ TEST_F(LastResource, that_the_application_did_not_use_takes_part_where_a_decisio
   EXPECT_EQ(commit(manager, {"b", "c"}, {.attempts = 1}).kind(), OutcomeKind::rolled_back);
 }
 
-TEST_F(LastResource, a_reader_that_prepared_all_the_same_rolls_back_where_nobody_can_decide) {
+TEST_F(LastResource, that_turns_out_unable_to_decide_rolls_everything_back) {
   auto manager = open();
-  c_->answer(Verb::prepare, Reply::ok());
   auto transaction = manager.begin();
   transaction.on(manager.resource<Scripted>("b"), [](Branch&) {});
   transaction.on(manager.resource<Scripted>("c"), [](Branch&) {});
@@ -199,6 +200,38 @@ TEST_F(LastResource, acknowledges_at_the_decision) {
   EXPECT_THAT(outcome.pending(), ElementsAre("b"));
   gate->open();
   EXPECT_THAT(manager.wait(outcome.id()).pending(), IsEmpty());
+}
+
+TEST_F(LastResource, decides_for_a_commit_that_no_thread_waits_for_used_or_not) {
+  auto manager = open();
+  for (const std::vector<std::string>& used : {std::vector<std::string>{"a", "b"}, {"b", "c"}}) {
+    auto transaction = manager.begin();
+    for (const std::string& each : used) transaction.on(manager.resource<Scripted>(each), [](Branch&) {});
+    const Outcome outcome = transaction.async_commit(boost::asio::use_future).get();
+    EXPECT_TRUE(outcome.committed()) << outcome.text();
+  }
+  EXPECT_EQ(a_->count(Verb::commit_deciding), 2U);
+  a_->answer(Verb::start, Reply::not_done(Code::resource_failed, "no session became free"));
+  auto transaction = manager.begin();
+  for (const char* each : {"b", "c"}) transaction.on(manager.resource<Scripted>(each), [](Branch&) {});
+  const Outcome outcome = transaction.async_commit(boost::asio::use_future).get();
+  EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back);
+  EXPECT_THAT(outcome.text(), HasSubstr("no session became free"));
+  EXPECT_THAT(b_->prepared(), IsEmpty());
+}
+
+TEST_F(LastResource, nobody_decides_over_a_reader_that_prepared_beside_the_only_writer) {
+  auto manager = open();
+  for (const bool waits : {true, false}) {
+    auto transaction = manager.begin();
+    transaction.on(manager.resource<Scripted>("b"), [](Branch&) {});
+    transaction.on(manager.resource<Scripted>("c"), {.read_only = true}, [](Branch&) {});
+    c_->set_prepares_readers(true);
+    const Outcome outcome = waits ? transaction.commit() : transaction.async_commit(boost::asio::use_future).get();
+    EXPECT_EQ(outcome.kind(), OutcomeKind::rolled_back) << outcome.text();
+    EXPECT_THAT(b_->prepared(), IsEmpty());
+    EXPECT_THAT(c_->prepared(), IsEmpty());
+  }
 }
 
 TEST_F(LastResource, another_process_finishes_what_its_row_says_and_then_takes_the_row_away) {

@@ -4,8 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <future>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
+
+#include "assent/tests/unit/recovery/sleepers.h"
 
 namespace assent {
 namespace {
@@ -31,6 +36,18 @@ class PoolTest : public testing::Test {
           return session.healthy;
         });
   }
+  /// Who waits without a thread, and what they were told.
+  struct Waits {
+    std::vector<std::string> told;
+    std::vector<std::shared_ptr<Place>> places;
+    void drop_places() { std::exchange(places, {}).clear(); }
+    std::optional<PlaceWait> await(Pool<FakeSession>& pool, const std::string& who) {
+      return pool.await_place(std::nullopt, [this, who](Result<std::shared_ptr<Place>> place) {
+        told.push_back(place ? who : who + ": " + describe(place.failure()));
+        if (place) places.push_back(*place);
+      });
+    }
+  };
   int opened_ = 0;
   int closed_ = 0;
   int validated_ = 0;
@@ -81,6 +98,81 @@ TEST_F(PoolTest, wakes_a_waiter) {
   std::thread waiter([&] { EXPECT_TRUE(pool->take(std::chrono::steady_clock::now() + std::chrono::hours(1))); });
   lease->give_back();
   waiter.join();
+}
+
+TEST_F(PoolTest, a_place_is_at_once_there_while_there_is_room_and_is_used_by_one_take) {
+  auto pool = make(1);
+  Waits waits;
+  EXPECT_FALSE(waits.await(*pool, "first"));
+  ASSERT_EQ(waits.told, (std::vector<std::string>{"first"}));
+  EXPECT_FALSE(pool->take()) << "the only place is kept";
+  auto lease = pool->take({}, waits.places.at(0));
+  ASSERT_TRUE(lease);
+  EXPECT_FALSE(pool->take({}, waits.places.at(0))) << "it is used up";
+  lease->give_back();
+  EXPECT_TRUE(pool->take());
+}
+
+TEST_F(PoolTest, a_place_that_is_not_used_goes_to_the_next) {
+  auto pool = make(1);
+  Waits waits;
+  EXPECT_FALSE(waits.await(*pool, "first"));
+  EXPECT_TRUE(waits.await(*pool, "second"));
+  waits.drop_places();
+  EXPECT_EQ(waits.told, (std::vector<std::string>{"first", "second"}));
+  waits.drop_places();
+  EXPECT_TRUE(pool->take());
+}
+
+TEST_F(PoolTest, a_place_of_another_pool_is_none_here) {
+  auto pool = make(1);
+  auto other = make(1);
+  Waits waits;
+  EXPECT_FALSE(waits.await(*other, "there"));
+  auto lease = pool->take();
+  EXPECT_FALSE(pool->take({}, waits.places.at(0)));
+  EXPECT_TRUE(other->take({}, waits.places.at(0))) << "and stays one there";
+}
+
+TEST_F(PoolTest, who_waits_longest_is_first_with_a_thread_or_without) {
+  auto pool = make(1);
+  auto lease = pool->take();
+  Waits waits;
+  EXPECT_TRUE(waits.await(*pool, "first"));
+  std::promise<pid_t> id;
+  std::thread thread([&] {
+    id.set_value(::gettid());
+    auto second = pool->take(std::chrono::steady_clock::now() + std::chrono::hours(1));
+    ASSERT_TRUE(second);
+    waits.told.push_back("second");
+    second->give_back();
+  });
+  test::wait_until_asleep({id.get_future().get()});
+  EXPECT_TRUE(waits.await(*pool, "third"));
+  EXPECT_EQ(waits.told.size(), 0U);
+  lease->give_back();
+  EXPECT_EQ(waits.told, (std::vector<std::string>{"first"}));
+  waits.drop_places();
+  thread.join();
+  EXPECT_EQ(waits.told, (std::vector<std::string>{"first", "second", "third"}));
+}
+
+TEST_F(PoolTest, who_gives_up_is_told_what_take_would_answer_and_only_once) {
+  auto pool = make(1);
+  auto lease = pool->take();
+  const Reply refusal = pool->take().failure();
+  Waits waits;
+  const auto first = waits.await(*pool, "first");
+  const auto second = waits.await(*pool, "second");
+  ASSERT_TRUE(first && second);
+  first->give_up();
+  first->give_up();
+  EXPECT_EQ(waits.told, (std::vector<std::string>{"first: " + describe(refusal)}));
+  lease->give_back();
+  EXPECT_EQ(waits.told.back(), "second");
+  second->give_up();
+  EXPECT_EQ(waits.told.size(), 2U);
+  EXPECT_TRUE(pool->take({}, waits.places.at(0)));
 }
 
 TEST_F(PoolTest, in_a_forked_child_closes_nothing_of_the_parents) {
