@@ -1,5 +1,7 @@
 // What one pass reads from last resources: databases that decide a transaction by a row of their own (rule 1).
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -104,9 +106,17 @@ LogSays RecoveryPass::decider_says(const Log& log, const TransactionId& id, cons
 
 /// Rows that nobody needs any more.
 void RecoveryPass::clear_last_resources() {
+  // Of a row whose transaction is over by the log's word: the word may not be on disk yet, as when the disk was full.
+  std::map<LogId, bool> durable;
+  const auto may_go = [&](const Xid& row) {
+    const auto [log, is_new] = durable.try_emplace(row.transaction()->log);
+    if (is_new) log->second = find_log(log->first)->hand->log->flush();
+    return log->second;
+  };
   for (Site& site : sites_) {
     if (site.failure) continue;
-    std::vector<Xid> forget = std::move(site.needless);
+    std::vector<Xid> forget;
+    std::ranges::copy_if(site.needless, std::back_inserter(forget), may_go);
     std::size_t proofs = 0;
     for (const Xid& bar : site.bars) {
       if (++proofs > recoverer_.options_.mark_proofs) break;
