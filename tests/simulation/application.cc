@@ -89,7 +89,9 @@ void World::app_main(App& app, int clients) {
     }
     client_done_ = true;
     const bool stays = plan_ != nullptr || dice_.happens(700);
-    while (!app.must_reopen && (healed_ || stays)) scheduler_.sleep(50ms);
+    while (!app.must_reopen && !healed_ && stays) scheduler_.sleep(50ms);
+    if (healed_ && plan_ == nullptr) ask_for_old_ones(app, *tm);
+    while (!app.must_reopen && healed_) scheduler_.sleep(50ms);
     {
       const InTheWorld outside;
       say(app.name, "closes");
@@ -110,6 +112,23 @@ void World::app_main(App& app, int clients) {
     end_app(app);
     keep_running(node);
   });
+}
+
+/// What became of them, whoever ran them, and when nothing goes wrong any more.
+template <class Manager>
+void World::ask_for_old_ones(App& app, Manager& tm) {
+  for (int i = 0; i < 5 && !begun_.empty(); ++i) {
+    const TransactionId id = begun_[dice_.below(begun_.size())];
+    if (ledger_.find(id)->node != app.node) continue;
+    try {
+      const Outcome outcome = tm.outcome(id);
+      const InTheWorld outside;
+      ledger_.told(id, outcome.kind());
+      say(app.name, "is told " + std::string(to_string(outcome.kind())) + " " + id.text());
+    } catch (const Error&) {
+      continue;  // its log is not of this node any more
+    }
+  }
 }
 
 std::string World::any_database(const Node& node) {

@@ -119,6 +119,8 @@ class World {
   void small_client(App& app, Manager& tm, Handles& handles);
   template <class Manager, class Handles>
   void client(App& app, Manager& tm, Handles& handles);
+  template <class Manager>
+  void ask_for_old_ones(App& app, Manager& tm);
   App* some_app();
   std::string any_database(const Node& node);
 
