@@ -12,6 +12,8 @@ constexpr Time slow_least = 200ms;
 constexpr Time slow_most = 4s;
 /// How long a client waits for an answer that does not come.
 constexpr Time patience = 1500ms;
+/// How long what is not forced may take to be on disk.
+constexpr Time unforced_for = 600ms;
 
 Answer ok() {
   return {};
@@ -76,6 +78,11 @@ void Database::crash() {
   notice_all();
   for (auto& [xid, branch] : branches_) {
     branch.hidden = false;
+    // PostgreSQL is not asked to force what it removes.
+    if (kind_ == Kind::postgres && scheduler_.now() < branch.removed_at + unforced_for && branch.row.is_empty()) {
+      branch.row = std::exchange(branch.removed, {});
+      if (branch.row.bar || !branch.row.decision.empty()) fault("brings back the row of " + branch.xid.text());
+    }
     if (branch.state != State::prepared || branch.bystander || !scheduler_.dice().happens(manners.loses_prepared))
       continue;
     fault("the crash lost the prepared " + branch.xid.text());
@@ -144,7 +151,7 @@ void Database::end_branch(Branch& branch, bool commit) {
     return;
   }
   // PostgreSQL keeps a row of what commits in one phase only; of the others its number tells.
-  branch.witness = commit && (kind_ != Kind::postgres || branch.state == State::active);
+  branch.row.witness = commit && (kind_ != Kind::postgres || branch.state == State::active);
   branch.state = commit ? State::committed : State::rolled_back;
   if (commit) {
     ledger_.committed(branch.xid, identity_);
@@ -208,9 +215,8 @@ std::vector<Database::Left> Database::left() const {
 }
 
 std::size_t Database::rows() const {
-  return static_cast<std::size_t>(std::ranges::count_if(branches_, [](const auto& each) {
-    return each.second.barred || (each.second.witness && !each.second.decision.empty());
-  }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      branches_, [](const auto& each) { return each.second.row.bar || !each.second.row.decision.empty(); }));
 }
 
 // From a process.
@@ -338,7 +344,7 @@ Answer Database::commit_alone(const Xid& xid, const std::string& decision) {
   if (branch == nullptr || branch->state != State::active) {
     return says(Reply::not_done(Code::rb_comm_fail, "the branch is gone"));
   }
-  if (branch->barred) {
+  if (branch->row.bar) {
     say("rolls back, barred, " + xid.text());
     end_branch(*branch, false);
     return says(Reply::not_done(Code::rb_integrity, "its row is there already"));
@@ -347,7 +353,7 @@ Answer Database::commit_alone(const Xid& xid, const std::string& decision) {
   const std::string how = decision.empty() ? "for one phase, " : "to decide, ";
   say((refused ? "rolls back, asked " : "commits, asked ") + how + xid.text());
   end_branch(*branch, !refused);
-  if (!refused) branch->decision = decision;
+  if (!refused) branch->row.decision = decision;
   return refused ? says(Reply::not_done(Code::rb_deadlock, "refused")) : ok();
 }
 
@@ -406,12 +412,10 @@ Answer Database::fate(const Xid& xid, bool with_evidence) {
     answer.fate = by_row ? Fate::rolled_back : Fate::unknown;
   } else if (branch->state == State::prepared || (branch->state == State::active && (by_row || with_evidence))) {
     answer.fate = Fate::in_progress;
-  } else if (branch->witness) {
+  } else if (branch->row.witness || (!by_row && with_evidence && branch->state == State::committed)) {
     answer.fate = Fate::committed;
-  } else if (by_row || branch->barred) {
+  } else if (branch->row.bar || by_row || with_evidence) {
     answer.fate = Fate::rolled_back;
-  } else if (with_evidence) {
-    answer.fate = branch->state == State::committed ? Fate::committed : Fate::rolled_back;
   }
   return answer;
 }
@@ -422,7 +426,7 @@ Answer Database::settle(const Xid& xid) {
   // PostgreSQL's branch inserts its row with the commit, and until then nothing waits behind it.
   if (open && kind_ != Kind::postgres) return says(Reply::not_done(Code::retry, "the branch is still at work"));
   Answer answer;
-  if (branch != nullptr && branch->witness) {
+  if (branch != nullptr && branch->row.witness) {
     answer.fate = Fate::committed;
     return answer;
   }
@@ -432,8 +436,8 @@ Answer Database::settle(const Xid& xid) {
     branch->state = State::rolled_back;
   }
   // The opposite, under the same key.
-  if (!branch->barred) say("bars " + xid.text());
-  branch->barred = true;
+  if (!branch->row.bar) say("bars " + xid.text());
+  branch->row.bar = true;
   answer.fate = Fate::rolled_back;
   return answer;
 }
@@ -441,8 +445,9 @@ Answer Database::settle(const Xid& xid) {
 Answer Database::decisions() {
   Answer answer;
   for (const auto& [xid, branch] : branches_) {
-    if (branch.witness && !branch.decision.empty()) answer.kept.push_back({xid, Fate::committed, branch.decision});
-    if (branch.barred) answer.kept.push_back({xid, Fate::rolled_back, {}});
+    const Row& row = branch.row;
+    if (!row.decision.empty()) answer.kept.push_back({xid, Fate::committed, row.decision});
+    if (row.bar) answer.kept.push_back({xid, Fate::rolled_back, {}});
   }
   return answer;
 }
@@ -468,9 +473,9 @@ Answer Database::forget(const std::vector<Xid>& xids) {
   for (const Xid& xid : xids) {
     Branch* const branch = find(xid);
     if (branch == nullptr) continue;
-    if (branch->barred) say("removes the bar of " + branch->xid.text());
-    branch->witness = branch->barred = false;
-    branch->decision.clear();
+    if (branch->row.bar) say("removes the bar of " + branch->xid.text());
+    branch->removed = std::exchange(branch->row, {});
+    branch->removed_at = scheduler_.now();
   }
   return ok();
 }

@@ -127,14 +127,20 @@ class Database {
 
  private:
   enum class State { active, prepared, committed, rolled_back };
+  struct Row {
+    bool witness = false;  ///< of a commit
+    std::string decision;  ///< in it, of a last resource
+    bool bar = false;      ///< the opposite: the branch can never commit by itself
+    bool is_empty() const { return !witness && !bar; }
+  };
   struct Branch {
     Xid xid;
     State state = State::active;
     bool read_only = false;
     bool hidden = false;
-    bool witness = false;  ///< its row is there
-    std::string decision;  ///< in that row
-    bool barred = false;   ///< the opposite row is there: it can never commit by itself
+    Row row;
+    Row removed;  ///< the last that was, and when
+    Time removed_at{-1s};
     bool bystander = false;
     std::uint64_t session = 0;  ///< 0: none carries it
   };
