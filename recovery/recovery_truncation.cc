@@ -33,7 +33,12 @@ void RecoveryPass::finish_decisions() {
       const auto xid_of = [&id = id](const DecidedBranch& each) { return Xid::of(id, each.resource); };
       const bool all = std::ranges::all_of(
           decision.branches, [&](const DecidedBranch& each) { return branches_.at(xid_of(each)).report.done; });
-      if (!all) continue;
+      if (!all) {
+        if (planted(Defect::row_forgotten_early) && id.kind == DeciderKind::resource) {
+          static_cast<void>(find_site(id.decider)->manager().forget({Xid::of(id, id.decider)}));
+        }
+        continue;
+      }
       over.push_back(id);
       for (const DecidedBranch& each : decision.branches) {
         witnesses[branches_.at(xid_of(each)).site].push_back(xid_of(each));

@@ -16,6 +16,9 @@ enum class Defect {
   late_prepare_forgotten,  ///< one empty scan confirms a rollback (rule 6)
   live_rolled_back,        ///< recovery rolls back the branch of a running transaction (rule 6)
   identity_unchecked,      ///< a branch is finished in another database of that name (rule 8)
+  last_resource_presumed,  ///< what a last resource has no row of is rolled back, and it is not barred (rule 1)
+  bar_removed_early,       ///< a bar is removed while a session can still commit what it bars (rule 6)
+  row_forgotten_early,     ///< a decision's row is removed while a branch is not yet committed (rule 5)
 };
 
 #ifdef ASSENT_PLANTED_DEFECTS

@@ -1,5 +1,6 @@
 // What runs in a simulated process: the public door of the production library, used as an application uses it.
 
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -101,6 +102,7 @@ void World::app_main(App& app, int clients) {
       config.ack_at = AckAt::decided;
       config.behind = dice_.below(4);
     }
+    if (plan_ == nullptr && dice_.happens(100)) config.last_resource = any_database(node);
     config.log_segment_bytes = std::size_t{32} << 10;
     for (const auto& [name, database] : node.databases) {
       ResourceSpec spec;
@@ -123,7 +125,9 @@ void World::app_main(App& app, int clients) {
     }
     client_done_ = true;
     const bool stays = plan_ != nullptr || dice_.happens(700);
-    while (!app.must_reopen && (healed_ || stays)) scheduler_.sleep(50ms);
+    while (!app.must_reopen && !healed_ && stays) scheduler_.sleep(50ms);
+    if (healed_ && plan_ == nullptr) ask_for_old_ones(app, *tm);
+    while (!app.must_reopen && healed_) scheduler_.sleep(50ms);
     {
       const InTheWorld outside;
       say(app.name, "closes");
@@ -146,6 +150,29 @@ void World::app_main(App& app, int clients) {
   });
 }
 
+/// What became of them, whoever ran them, and when nothing goes wrong any more.
+template <class Manager>
+void World::ask_for_old_ones(App& app, Manager& tm) {
+  for (int i = 0; i < 5 && !begun_.empty(); ++i) {
+    const TransactionId id = begun_[dice_.below(begun_.size())];
+    if (ledger_.find(id)->node != app.node) continue;
+    try {
+      const Outcome outcome = tm.outcome(id);
+      const InTheWorld outside;
+      ledger_.told(id, outcome.kind());
+      say(app.name, "is told " + std::string(to_string(outcome.kind())) + " " + id.text());
+    } catch (const Error&) {
+      continue;  // its log is not of this node any more
+    }
+  }
+}
+
+std::string World::any_database(const Node& node) {
+  auto chosen = node.databases.begin();
+  std::advance(chosen, dice_.below(node.databases.size()));
+  return chosen->first;
+}
+
 template <class Manager, class Handles>
 void World::small_client(App& app, Manager& tm, Handles& handles) {
   const auto done = [&](const TransactionId& id, OutcomeKind kind) {
@@ -156,7 +183,9 @@ void World::small_client(App& app, Manager& tm, Handles& handles) {
   };
   std::optional<TransactionId> id;
   try {
-    Transaction tx = tm.begin();
+    TransactionOptions options;
+    if (plan_->last_resource) options.last_resource = databases_[*plan_->last_resource]->name();
+    Transaction tx = tm.begin(options);
     id = tx.id();
     {
       const InTheWorld outside;
@@ -164,6 +193,7 @@ void World::small_client(App& app, Manager& tm, Handles& handles) {
       begun_.push_back(*id);
     }
     for (std::size_t i = 0; i < handles.size(); ++i) {
+      if (plan_->sites[i].vote == SmallPlan::Vote::idle) continue;
       const bool reads = plan_->sites[i].vote == SmallPlan::Vote::read_only;
       tx.on(handles[i], {.isolation = Isolation::database_default, .read_only = reads}, [](Branch&) {});
     }
@@ -182,6 +212,9 @@ void World::client(App& app, Manager& tm, Handles& handles) {
     const std::size_t most = std::min<std::size_t>(handles.size(), 3);
     const std::size_t branches = dice_.happens(150) ? 1 : 2 + dice_.below(most - 1);
     const std::size_t first = dice_.below(handles.size());
+    // Also one that takes no other part.
+    std::optional<std::string> last_resource;
+    if (dice_.happens(300)) last_resource = any_database(*nodes_[static_cast<std::size_t>(app.node)]);
     const bool gives_up = dice_.happens(60);
     const bool in_steps = dice_.happens(400);
     const bool by_events = in_steps && dice_.happens(500);
@@ -215,12 +248,12 @@ void World::client(App& app, Manager& tm, Handles& handles) {
     };
     try {
       if (in_steps) {
-        Transaction tx = tm.begin({.deadline = deadline, .label = "in steps"});
+        Transaction tx = tm.begin({.deadline = deadline, .label = "in steps", .last_resource = last_resource});
         work(tx);
         const Outcome outcome = by_events ? commit_by_events(tx) : tx.commit();
         tell(outcome.id(), outcome.kind());
       } else {
-        const Outcome outcome = tm.run({.deadline = deadline, .label = "run"}, work);
+        const Outcome outcome = tm.run({.deadline = deadline, .label = "run", .last_resource = last_resource}, work);
         for (const TransactionId& id : ids) tell(id, id == outcome.id() ? outcome.kind() : OutcomeKind::rolled_back);
       }
     } catch (const WorkFailed&) {
@@ -230,7 +263,9 @@ void World::client(App& app, Manager& tm, Handles& handles) {
       if (error.code() == ErrorCode::log_failed) return;
     }
     if (!begun_.empty() && dice_.happens(300)) {
-      const TransactionId id = begun_[dice_.below(begun_.size())];
+      TransactionId id = begun_[dice_.below(begun_.size())];
+      // Whoever asks may know its name only, not who decides it.
+      if (dice_.happens(100)) id = {DeciderKind::log, id.log, id.incarnation, id.sequence};
       if (ledger_.find(id)->node != app.node) continue;
       try {
         const bool own = !ids.empty() && dice_.happens(500);

@@ -12,12 +12,14 @@ constexpr Time slow_least = 200ms;
 constexpr Time slow_most = 4s;
 /// How long a client waits for an answer that does not come.
 constexpr Time patience = 1500ms;
+/// How long what is not forced may take to be on disk.
+constexpr Time unforced_for = 600ms;
 
 Answer ok() {
   return {};
 }
 Answer says(Reply reply) {
-  return {std::move(reply), Fate::unknown, false, {}};
+  return {std::move(reply), Fate::unknown, false, {}, {}};
 }
 Answer lost() {
   return says(Reply::unknown(Code::resource_failed, "the connection was lost"));
@@ -76,9 +78,14 @@ void Database::crash() {
   notice_all();
   for (auto& [xid, branch] : branches_) {
     branch.hidden = false;
+    // PostgreSQL is not asked to force what it removes.
+    if (kind_ == Kind::postgres && scheduler_.now() < branch.removed_at + unforced_for && branch.row.is_empty()) {
+      branch.row = std::exchange(branch.removed, {});
+      if (branch.row.bar || !branch.row.decision.empty()) fault("brings back the row of " + branch.xid.text());
+    }
     if (branch.state != State::prepared || branch.bystander || !scheduler_.dice().happens(manners.loses_prepared))
       continue;
-    fault("the crash lost the prepared " + xid.text());
+    fault("the crash lost the prepared " + branch.xid.text());
     if (const auto id = xid.transaction()) ledger_.excuse(*id, "a database lost its prepared branch");
     branch.state = State::rolled_back;
   }
@@ -113,6 +120,7 @@ void Database::lose(std::uint64_t session) {
   } else if (dice.happens(200)) {
     until_noticed = dice.between(50ms, 6s);
   }
+  until_noticed = std::max(until_noticed, found->second.hears_until - scheduler_.now());
   scheduler_.after(until_noticed, [this, session] { end_session(session); });
 }
 
@@ -131,16 +139,20 @@ void Database::end_session(std::uint64_t session) {
     branch.session = 0;
     branch.hidden = false;  // it comes with a start of the server
     if (branch.state != State::active) continue;
-    say("rolls back the open " + xid.text() + ": its session ended");
+    say("rolls back the open " + branch.xid.text() + ": its session ended");
     end_branch(branch, false);
   }
 }
 
 void Database::end_branch(Branch& branch, bool commit) {
-  branch.state = commit ? State::committed : State::rolled_back;
   branch.session = 0;
-  if (branch.read_only) return;  // leaves nothing behind, and no witness
-  branch.witness = commit;
+  if (branch.read_only) {  // leaves nothing behind, and no witness
+    branch.state = commit ? State::committed : State::rolled_back;
+    return;
+  }
+  // PostgreSQL keeps a row of what commits in one phase only; of the others its number tells.
+  branch.row.witness = commit && (kind_ != Kind::postgres || branch.state == State::active);
+  branch.state = commit ? State::committed : State::rolled_back;
   if (commit) {
     ledger_.committed(branch.xid, identity_);
   } else {
@@ -197,9 +209,14 @@ std::vector<Database::Left> Database::left() const {
   std::vector<Left> out;
   for (const auto& [xid, branch] : branches_) {
     if (branch.bystander || (branch.state != State::active && branch.state != State::prepared)) continue;
-    out.push_back({xid, branch.state == State::prepared});
+    out.push_back({branch.xid, branch.state == State::prepared});
   }
   return out;
+}
+
+std::size_t Database::rows() const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      branches_, [](const auto& each) { return each.second.row.bar || !each.second.row.decision.empty(); }));
 }
 
 // From a process.
@@ -207,7 +224,7 @@ std::vector<Database::Left> Database::left() const {
 std::uint64_t Database::open_session(int node) {
   const InTheWorld world;
   const std::uint64_t id = next_++;
-  sessions_.emplace(id, Session{scheduler_.process().pid(), node, false});
+  sessions_.emplace(id, Session{scheduler_.process().pid(), node, false, {}, false});
   return id;
 }
 
@@ -219,7 +236,7 @@ void Database::close_session(std::uint64_t session) {
   scheduler_.after(scheduler_.dice().between(10us, 2ms), [this, session] { end_session(session); });
 }
 
-std::uint64_t Database::send(std::uint64_t session, std::function<Answer()> at_server) {
+std::uint64_t Database::send(std::uint64_t session, std::function<Answer()> at_server, bool decides) {
   const InTheWorld world;
   Dice& dice = scheduler_.dice();
   const std::uint64_t id = next_++;
@@ -228,7 +245,15 @@ std::uint64_t Database::send(std::uint64_t session, std::function<Answer()> at_s
   const bool network = kind_ != Kind::sqlite;
   const bool slow = dice.happens(manners.is_slow);
   if (slow) fault("is slow");
-  const Time there = slow ? dice.between(slow_least, slow_most) : dice.between(round_trip_least, round_trip_most);
+  Time there = slow ? dice.between(slow_least, slow_most) : dice.between(round_trip_least, round_trip_most);
+  if (const auto found = sessions_.find(session); network && decides && ambush_ && found != sessions_.end()) {
+    fault("gets a decision late");
+    there = dice.between(slow_least, 2 * slow_most);
+    found->second.hears_until = scheduler_.now() + there + 1ms;
+    found->second.stubborn = dice.happens(500);
+    scheduler_.after(dice.between(0ms, 20ms),
+                     [ambush = std::exchange(ambush_, {}), pid = scheduler_.process().pid()] { ambush(pid); });
+  }
   if (network && goes_wrong(Mishap::Kind::loses_request, manners.loses_request)) {
     fault("never hears a request");
     lose(session);
@@ -275,13 +300,18 @@ void Database::answer(std::uint64_t call, Answer what, Time delay) {
 // At the server.
 
 Database::Branch* Database::find(const Xid& xid) {
-  const auto found = branches_.find(xid);
+  const auto found = branches_.find(xid.undecided());
   return found == branches_.end() ? nullptr : &found->second;
+}
+
+Database::Branch* Database::find_exactly(const Xid& xid) {
+  Branch* const branch = find(xid);
+  return branch != nullptr && branch->xid == xid ? branch : nullptr;
 }
 
 Answer Database::begin(const Xid& xid, std::uint64_t session, bool read_only) {
   if (find(xid) != nullptr) return says(Reply::not_done(Code::duplicate, "the branch is there already"));
-  Branch& branch = branches_[xid];
+  Branch& branch = branches_[xid.undecided()];
   branch.xid = xid;
   branch.session = session;
   branch.read_only = read_only;
@@ -309,19 +339,26 @@ Answer Database::prepare(const Xid& xid) {
   return ok();
 }
 
-Answer Database::commit_one_phase(const Xid& xid) {
+Answer Database::commit_alone(const Xid& xid, const std::string& decision) {
   Branch* const branch = find(xid);
   if (branch == nullptr || branch->state != State::active) {
     return says(Reply::not_done(Code::rb_comm_fail, "the branch is gone"));
   }
-  const bool refused = scheduler_.dice().happens(manners.refuses_prepare);
-  say((refused ? "rolls back, asked for one phase, " : "commits in one phase ") + xid.text());
+  if (branch->row.bar) {
+    say("rolls back, barred, " + xid.text());
+    end_branch(*branch, false);
+    return says(Reply::not_done(Code::rb_integrity, "its row is there already"));
+  }
+  const bool refused = refuses || scheduler_.dice().happens(manners.refuses_prepare);
+  const std::string how = decision.empty() ? "for one phase, " : "to decide, ";
+  say((refused ? "rolls back, asked " : "commits, asked ") + how + xid.text());
   end_branch(*branch, !refused);
+  if (!refused) branch->row.decision = decision;
   return refused ? says(Reply::not_done(Code::rb_deadlock, "refused")) : ok();
 }
 
 Answer Database::finish_own(const Xid& xid, bool commit) {
-  Branch* const branch = find(xid);
+  Branch* const branch = find_exactly(xid);
   const bool open = branch != nullptr && !branch->hidden &&
                     (branch->state == State::prepared || (branch->state == State::active && !commit));
   if (!open) return not_found();
@@ -334,7 +371,7 @@ Answer Database::finish_own(const Xid& xid, bool commit) {
 
 Answer Database::finish(const Xid& xid, bool commit, bool carrier_is_dead, int node) {
   ledger_.asked_to_finish(xid, node, identity_);
-  Branch* const branch = find(xid);
+  Branch* const branch = find_exactly(xid);
   if (branch == nullptr || branch->hidden || branch->state != State::prepared) return not_found();
   if (goes_wrong(Mishap::Kind::denies_branch, manners.denies_branch)) {
     fault("denies that it knows " + xid.text());
@@ -360,8 +397,8 @@ Answer Database::list() {
   for (const auto& [xid, branch] : branches_) {
     if (branch.state != State::prepared || branch.hidden) continue;
     PreparedBranch each;
-    each.xid = xid;
-    each.raw = xid.text();
+    each.xid = branch.xid;
+    each.raw = branch.xid.text();
     answer.list.push_back(std::move(each));
   }
   return answer;
@@ -373,31 +410,44 @@ Answer Database::fate(const Xid& xid, bool with_evidence) {
   const bool by_row = kind_ != Kind::postgres;
   if (branch == nullptr) {
     answer.fate = by_row ? Fate::rolled_back : Fate::unknown;
-  } else if (branch->state == State::active || branch->state == State::prepared) {
+  } else if (branch->state == State::prepared || (branch->state == State::active && (by_row || with_evidence))) {
     answer.fate = Fate::in_progress;
-  } else if (by_row) {
-    answer.fate = branch->witness ? Fate::committed : Fate::rolled_back;
-  } else if (branch->witness || with_evidence) {
-    answer.fate = branch->state == State::committed ? Fate::committed : Fate::rolled_back;
+  } else if (branch->row.witness || (!by_row && with_evidence && branch->state == State::committed)) {
+    answer.fate = Fate::committed;
+  } else if (branch->row.bar || by_row || with_evidence) {
+    answer.fate = Fate::rolled_back;
   }
   return answer;
 }
 
 Answer Database::settle(const Xid& xid) {
+  Branch* branch = find(xid);
+  const bool open = branch != nullptr && (branch->state == State::active || branch->state == State::prepared);
+  // PostgreSQL's branch inserts its row with the commit, and until then nothing waits behind it.
+  if (open && kind_ != Kind::postgres) return says(Reply::not_done(Code::retry, "the branch is still at work"));
   Answer answer;
-  Branch* const branch = find(xid);
+  if (branch != nullptr && branch->row.witness) {
+    answer.fate = Fate::committed;
+    return answer;
+  }
   if (branch == nullptr) {
-    // The opposite, under the same key: the branch can never be.
-    Branch& never = branches_[xid];
-    never.xid = xid;
-    never.state = State::rolled_back;
-    answer.fate = Fate::rolled_back;
-  } else if (branch->state == State::committed) {
-    answer.fate = branch->witness ? Fate::committed : Fate::rolled_back;
-  } else if (branch->state == State::rolled_back) {
-    answer.fate = Fate::rolled_back;
-  } else {
-    return says(Reply::not_done(Code::retry, "the branch is still at work"));
+    branch = &branches_[xid.undecided()];
+    branch->xid = xid;
+    branch->state = State::rolled_back;
+  }
+  // The opposite, under the same key.
+  if (!branch->row.bar) say("bars " + xid.text());
+  branch->row.bar = true;
+  answer.fate = Fate::rolled_back;
+  return answer;
+}
+
+Answer Database::decisions() {
+  Answer answer;
+  for (const auto& [xid, branch] : branches_) {
+    const Row& row = branch.row;
+    if (!row.decision.empty()) answer.kept.push_back({xid, Fate::committed, row.decision});
+    if (row.bar) answer.kept.push_back({xid, Fate::rolled_back, {}});
   }
   return answer;
 }
@@ -406,16 +456,26 @@ Answer Database::carrier_gone(const Xid& xid, bool carrier_is_dead) {
   Answer answer;
   const Branch* const branch = find(xid);
   answer.yes = branch == nullptr || !carried(*branch);
-  if (!answer.yes && carrier_is_dead) {
-    end_session(branch->session);
-    answer.yes = true;
+  if (answer.yes || !carrier_is_dead) return answer;
+  const Session& session = sessions_.at(branch->session);
+  if (session.stubborn) return answer;
+  if (kind_ != Kind::sqlite && scheduler_.dice().happens(manners.ends_slowly)) {
+    fault("is slow to end the session of " + branch->xid.text());
+    scheduler_.after(scheduler_.dice().between(50ms, 6s), [this, id = branch->session] { end_session(id); });
+    return answer;
   }
+  end_session(branch->session);
+  answer.yes = true;
   return answer;
 }
 
 Answer Database::forget(const std::vector<Xid>& xids) {
   for (const Xid& xid : xids) {
-    if (Branch* const branch = find(xid)) branch->witness = false;
+    Branch* const branch = find(xid);
+    if (branch == nullptr) continue;
+    if (branch->row.bar) say("removes the bar of " + branch->xid.text());
+    branch->removed = std::exchange(branch->row, {});
+    branch->removed_at = scheduler_.now();
   }
   return ok();
 }

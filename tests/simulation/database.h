@@ -25,6 +25,7 @@ struct Manners {
   std::uint64_t refuses_prepare = 0;  ///< a constraint, a serialization failure, PostgreSQL's silent ROLLBACK
   std::uint64_t denies_branch = 0;    ///< "no such branch", though it is prepared
   std::uint64_t hides_branch = 0;     ///< MariaDB: OK to a finish that met the leaving owner, and nothing done
+  std::uint64_t ends_slowly = 0;      ///< asked to end a session, it is at it for seconds, and says so
   std::uint64_t loses_prepared = 0;   ///< MySQL with its binary log: at a crash
 };
 
@@ -47,6 +48,7 @@ struct Answer {
   Fate fate = Fate::unknown;
   bool yes = false;
   std::vector<PreparedBranch> list;
+  std::vector<KeptDecision> kept;
 };
 
 /// A database server as its adapter sees it: prepared branches that survive it, sessions that do not, and the manners
@@ -77,6 +79,8 @@ class Database {
   void client_died(const Process& process);
   /// The server notices now whatever it has not noticed yet.
   void notice_all();
+  /// The next decision travels for seconds, and meanwhile this happens to the process that sent it.
+  void lie_in_wait(std::function<void(std::int64_t pid)> ambush) { ambush_ = std::move(ambush); }
   /// A branch of nobody in this world: another format, or another log.
   void add_bystander(const Xid& xid);
   bool bystanders_untouched() const;
@@ -91,6 +95,8 @@ class Database {
   };
   /// Ours that are not over.
   std::vector<Left> left() const;
+  /// Decisions that it keeps as a last resource, and bars.
+  std::size_t rows() const;
 
   // From a thread of a process: blocks.
 
@@ -100,38 +106,50 @@ class Database {
     return take(send(session, std::move(at_server)));
   }
   /// The same in two halves; the first does not block.
-  std::uint64_t send(std::uint64_t session, std::function<Answer()> at_server);
+  std::uint64_t send(std::uint64_t session, std::function<Answer()> at_server, bool decides = false);
   Answer take(std::uint64_t call);
 
   // At the server.
 
   Answer begin(const Xid& xid, std::uint64_t session, bool read_only);
   Answer prepare(const Xid& xid);
-  Answer commit_one_phase(const Xid& xid);
+  Answer commit_one_phase(const Xid& xid) { return commit_alone(xid, {}); }
+  Answer commit_deciding(const Xid& xid, const std::string& decision) { return commit_alone(xid, decision); }
   /// By the session that prepared it.
   Answer finish_own(const Xid& xid, bool commit);
   Answer finish(const Xid& xid, bool commit, bool carrier_is_dead, int node);
   Answer list();
   Answer fate(const Xid& xid, bool with_evidence);
   Answer settle(const Xid& xid);
+  Answer decisions();
   Answer carrier_gone(const Xid& xid, bool carrier_is_dead);
   Answer forget(const std::vector<Xid>& xids);
 
  private:
   enum class State { active, prepared, committed, rolled_back };
+  struct Row {
+    bool witness = false;  ///< of a commit
+    std::string decision;  ///< in it, of a last resource
+    bool bar = false;      ///< the opposite: the branch can never commit by itself
+    bool is_empty() const { return !witness && !bar; }
+  };
   struct Branch {
     Xid xid;
     State state = State::active;
     bool read_only = false;
     bool hidden = false;
-    bool witness = false;  ///< its row is there
+    Row row;
+    Row removed;  ///< the last that was, and when
+    Time removed_at{-1s};
     bool bystander = false;
     std::uint64_t session = 0;  ///< 0: none carries it
   };
   struct Session {
     std::int64_t pid = 0;
     int node = 0;
-    bool gone = false;  ///< the client thinks so; the server has not noticed
+    bool gone = false;      ///< the client thinks so; the server has not noticed
+    Time hears_until{0};    ///< what was sent before comes before the end
+    bool stubborn = false;  ///< nor can it be ended from outside before
   };
   struct Call {
     Ticket caller;
@@ -147,9 +165,13 @@ class Database {
   void fault(const std::string& what);
   void lose(std::uint64_t session);
   void end_session(std::uint64_t session);
+  Answer commit_alone(const Xid& xid, const std::string& decision);
   void end_branch(Branch& branch, bool commit);
   void answer(std::uint64_t call, Answer what, Time delay);
+  /// By its name without decider, as witnesses and carriers go by.
   Branch* find(const Xid& xid);
+  /// The same, of that full name only, as prepared branches go by.
+  Branch* find_exactly(const Xid& xid);
   bool carried(const Branch& branch) const { return branch.session != 0 && sessions_.contains(branch.session); }
 
   Scheduler& scheduler_;
@@ -159,10 +181,11 @@ class Database {
   const std::string name_;
   const std::string identity_;
   bool up_ = true;
-  std::map<Xid, Branch> branches_;
+  std::map<Xid, Branch> branches_;  ///< by Xid::undecided()
   std::map<Xid, Branch> remembered_;
   std::map<std::uint64_t, Session> sessions_;
   std::map<std::uint64_t, Call> calls_;
+  std::function<void(std::int64_t pid)> ambush_;
   std::uint64_t next_ = 1;
   std::uint64_t faults_ = 0;
   std::uint64_t messages_ = 0;

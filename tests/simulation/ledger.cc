@@ -15,6 +15,13 @@ void Ledger::acted_on_decision(const Xid& xid) {
   Transaction& transaction = all_.at(*id);
   // A request that was under way when an older copy of the log was brought back stands on the newer one.
   if (transaction.proven || transaction.stuck) return;
+  if (id->kind == DeciderKind::resource) {
+    const auto decider = transaction.branches.find(id->decider);
+    const bool decided = decider != transaction.branches.end() && decider->second.went == Went::committed;
+    if (!decided && transaction.excuse.empty())
+      violated(xid.text() + " is committed, and its last resource did not commit");
+    return;
+  }
   transaction.proven = true;
   if (!is_on_disk(*id, transaction.node)) violated(xid.text() + " is committed, and its decision is not on the disk");
 }
@@ -80,7 +87,10 @@ void Ledger::asked_to_finish(const Xid& xid, int node, const std::string& databa
              std::to_string(found->second.node));
   }
   const auto branch = found->second.branches.find(xid.bqual);
-  if (branch != found->second.branches.end() && branch->second.database != database) {
+  if (branch == found->second.branches.end()) return;
+  // A last resource's decision outlives a log that was set back; which database stood behind a name does not.
+  if (id->kind == DeciderKind::resource && found->second.stuck) return;
+  if (branch->second.database != database) {
     violated(xid.text() + " is finished in " + database + ", and was begun in " + branch->second.database);
   }
 }

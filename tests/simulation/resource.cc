@@ -7,13 +7,13 @@ namespace {
 
 /// `what` and what it holds are the world's: a request outlives the process that sent it.
 template <class Make>
-std::uint64_t send(Database& database, std::uint64_t session, Make make) {
+std::uint64_t send(Database& database, std::uint64_t session, Make make, bool decides = false) {
   std::function<Answer()> request;
   {
     const InTheWorld world;
     request = make();
   }
-  return database.send(session, std::move(request));
+  return database.send(session, std::move(request), decides);
 }
 
 class SimulatedBranch final : public Branch {
@@ -42,6 +42,16 @@ class SimulatedBranch final : public Branch {
     asked_to_prepare_ = true;
     return ask([](Database& database, const Xid& xid) { return database.commit_one_phase(xid); });
   }
+  Reply commit_deciding(const std::string& decision) override {
+    asked_to_prepare_ = true;
+    if (lost_) return Reply::unknown(Code::resource_failed, "the session is lost");
+    const auto request = [&] {
+      return std::function<Answer()>([&database = database_, xid = Xid(xid_), bytes = std::string(decision)] {
+        return database.commit_deciding(xid, bytes);
+      });
+    };
+    return take(simulation::send(database_, session_, request, true));
+  }
   Reply commit() override { return ask(commit_at); }
   Reply rollback() override {
     Reply reply = ask([](Database& database, const Xid& xid) { return database.finish_own(xid, false); });
@@ -62,7 +72,10 @@ class SimulatedBranch final : public Branch {
   }
   Reply ask(Answer (*what)(Database&, const Xid&)) {
     if (lost_) return Reply::unknown(Code::resource_failed, "the session is lost");
-    Answer answer = database_.take(sent_ ? *std::exchange(sent_, std::nullopt) : send(what));
+    return take(sent_ ? *std::exchange(sent_, std::nullopt) : send(what));
+  }
+  Reply take(std::uint64_t call) {
+    Answer answer = database_.take(call);
     lost_ = answer.reply.code == Code::resource_failed;
     return std::move(answer.reply);
   }
@@ -100,6 +113,7 @@ Result<Probe> SimulatedResource::probe() {
                                 .any_session_finishes_prepared = database_.kind() != Kind::mariadb,
                                 .session_bound_to_thread = false,
                                 .settles_one_phase = true,
+                                .decides = true,
                                 .answers_at_once = false,
                                 .sends_ahead = database_.kind() == Kind::postgres},
                .product = std::string(to_string(database_.kind()))};
@@ -160,6 +174,13 @@ Result<Fate> SimulatedResource::settle(const Xid& xid) {
       xid, [](Database& database, const Xid& which, int, bool) { return database.settle(which); }, false);
   if (!answer.reply.is_ok()) return answer.reply;
   return answer.fate;
+}
+
+Result<std::vector<KeptDecision>> SimulatedResource::decisions() {
+  Answer answer = ask(
+      {}, [](Database& database, const Xid&, int, bool) { return database.decisions(); }, false);
+  if (!answer.reply.is_ok()) return answer.reply;
+  return std::move(answer.kept);
 }
 
 Result<bool> SimulatedResource::carrier_gone(const Xid& xid, const FinishOptions& options) {

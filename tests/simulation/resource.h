@@ -23,6 +23,7 @@ class SimulatedResource final : public ResourceManager {
   Result<std::vector<PreparedBranch>> recover() override;
   Result<Fate> fate(const Xid& xid, const std::string& evidence) override;
   Result<Fate> settle(const Xid& xid) override;
+  Result<std::vector<KeptDecision>> decisions() override;
   Result<bool> carrier_gone(const Xid& xid, const FinishOptions& options) override;
   Reply forget(const std::vector<Xid>& finished) override;
   Result<Impact> impact(const Xid&) override { return Impact{}; }

@@ -30,7 +30,10 @@ constexpr std::string_view defect_names[] = {"none",
                                              "decision_left_behind",
                                              "late_prepare_forgotten",
                                              "live_rolled_back",
-                                             "identity_unchecked"};
+                                             "identity_unchecked",
+                                             "last_resource_presumed",
+                                             "bar_removed_early",
+                                             "row_forgotten_early"};
 
 bool plant(std::string_view name) {
   for (std::size_t i = 0; i < std::size(defect_names); ++i) {
@@ -58,7 +61,7 @@ constexpr std::size_t enough_to_tell = 1000;
 
 // One line a seed, from a worker to its parent.
 struct Line {
-  std::uint64_t seed, steps, transactions, crashes, faults, fingerprint, violated;
+  std::uint64_t seed, steps, transactions, crashes, faults, rows, fingerprint, violated;
 };
 
 int usage(int status) {
@@ -93,13 +96,8 @@ void work(const Order& order, std::uint64_t mine, int out) {
       std::printf("seed %llu: %s\n", static_cast<unsigned long long>(report.seed), report.violation.c_str());
     }
     std::fflush(stdout);
-    const Line line{report.seed,
-                    report.steps,
-                    report.transactions,
-                    report.crashes,
-                    report.faults,
-                    report.fingerprint,
-                    report.violation.empty() ? 0U : 1U};
+    const Line line{report.seed,   report.steps, report.transactions, report.crashes,
+                    report.faults, report.rows,  report.fingerprint,  report.violation.empty() ? 0U : 1U};
     if (write(out, &line, sizeof line) != static_cast<ssize_t>(sizeof line)) _exit(3);
     if (order.until_found && line.violated != 0) return;
   }
@@ -125,6 +123,7 @@ int run(const Order& order) {
   std::vector<std::uint64_t> crashes;
   std::vector<std::uint64_t> faults;
   std::uint64_t violations = 0;
+  std::uint64_t rows = 0;
   std::uint64_t fingerprint = 0;
   const bool progress = isatty(2) != 0 && !order.trace;
   Line line{};
@@ -134,6 +133,7 @@ int run(const Order& order) {
     crashes.push_back(line.crashes);
     faults.push_back(line.faults);
     violations += line.violated;
+    rows += line.rows;
     fingerprint ^= line.fingerprint * (line.seed | 1U);
     if (progress && steps.size() % 500 == 0) {
       std::fprintf(stderr, "\r%zu of %llu seeds, %llu violations", steps.size(),
@@ -152,11 +152,11 @@ int run(const Order& order) {
   if (died) std::printf("a worker died\n");
   std::printf(
       "%zu seeds from %llu, %llu violations; median of a seed: %llu steps, %llu transactions, %llu crashes, %llu other "
-      "faults; fingerprint %016llx\n",
+      "faults; %llu rows left with last resources; fingerprint %016llx\n",
       steps.size(), static_cast<unsigned long long>(order.from), static_cast<unsigned long long>(violations),
       static_cast<unsigned long long>(median(steps)), static_cast<unsigned long long>(median(transactions)),
       static_cast<unsigned long long>(median(crashes)), static_cast<unsigned long long>(median(faults)),
-      static_cast<unsigned long long>(fingerprint));
+      static_cast<unsigned long long>(rows), static_cast<unsigned long long>(fingerprint));
   if (died) return 3;
   if (order.must_find) return violations != 0 ? 0 : 1;
   if (violations != 0) return 1;

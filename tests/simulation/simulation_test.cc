@@ -45,7 +45,7 @@ TEST(Simulation, listening_to_a_world_does_not_change_it) {
 
 // Each kind of fault is one that really comes up: a trouble that nobody meets proves nothing.
 TEST(Simulation, every_kind_of_fault_and_crash_happens_within_two_thousand_seeds) {
-  const std::array<const char*, 24> kinds = {"kill -9",
+  const std::array<const char*, 30> kinds = {"kill -9",
                                              "power fails",
                                              "the disk is replaced by a copy",
                                              "an older copy of the disk is brought back",
@@ -68,7 +68,13 @@ TEST(Simulation, every_kind_of_fault_and_crash_happens_within_two_thousand_seeds
                                              "commits for recovery",
                                              "rolls back for recovery",
                                              "the log stalls",
-                                             "needs a person"};
+                                             "needs a person",
+                                             "commits, asked to decide",
+                                             "while its decision travels",
+                                             "  bars ",
+                                             "rolls back, barred",
+                                             "removes the bar",
+                                             "is slow to end"};
   std::array<bool, kinds.size()> seen{};
   for (std::uint64_t seed = 1; seed <= 2000 && !std::ranges::all_of(seen, std::identity{}); ++seed) {
     const Report report = simulate(seed, true);

@@ -91,10 +91,32 @@ TEST_F(SmallWorlds, every_single_fault_at_every_step_for_one_to_three_databases_
   EXPECT_EQ(told_[3], 0U);
 }
 
-TEST_F(SmallWorlds, every_single_allocation_that_fails) {
-  for (std::uint64_t count = 1; count <= 3; ++count) {
+TEST_F(SmallWorlds, every_single_fault_at_every_step_where_a_last_resource_decides) {
+  for (unsigned kinds = 0; kinds < 16; ++kinds) {
     SmallPlan plan;
-    for (std::uint64_t i = 0; i < count; ++i) plan.sites.push_back({static_cast<Kind>(i), Vote::ok, {}, {}});
+    for (unsigned i = 0; i < 2; ++i) plan.sites.push_back({static_cast<Kind>(kinds >> (2 * i) & 3U), Vote::ok, {}, {}});
+    plan.last_resource = 0;
+    ASSERT_NO_FATAL_FAILURE(every_fault(plan));
+    // Two others; and the one that decides has work of its own, or none.
+    plan.sites.push_back({Kind::mariadb, Vote::ok, {}, {}});
+    ASSERT_NO_FATAL_FAILURE(every_fault(plan));
+    plan.sites[0].vote = Vote::idle;
+    ASSERT_NO_FATAL_FAILURE(every_fault(plan));
+    plan.sites[0].vote = Vote::refuse;
+    ASSERT_NO_FATAL_FAILURE(every_fault(plan));
+  }
+  EXPECT_GT(told_[0], 1000U);
+  EXPECT_GT(told_[1], 1000U);
+  EXPECT_EQ(told_[3], 0U);
+}
+
+TEST_F(SmallWorlds, every_single_allocation_that_fails) {
+  for (std::uint64_t count = 1; count <= 4; ++count) {
+    SmallPlan plan;
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, 3); ++i) {
+      plan.sites.push_back({static_cast<Kind>(i), Vote::ok, {}, {}});
+    }
+    if (count == 4) plan.last_resource = 0;
     const SmallReport calm = simulate(plan, false);
     ASSERT_EQ(calm.violation, "") << story(plan);
 #ifndef __SANITIZE_ADDRESS__

@@ -24,13 +24,14 @@ struct Report {
   std::uint64_t transactions = 0;
   std::uint64_t crashes = 0;  ///< of processes, machines and databases
   std::uint64_t faults = 0;   ///< of every other kind
+  std::uint64_t rows = 0;     ///< of last resources, in the end: decisions and bars
   std::vector<std::string> trace;
 };
 
 /// A world so small that everything can be tried: one process, one transaction over all of its databases, and at most
 /// one fault.
 struct SmallPlan {
-  enum class Vote { ok, read_only, refuse };
+  enum class Vote { ok, read_only, refuse, idle };  ///< idle: the application does not use it
   struct Site {
     Kind kind = Kind::postgres;
     Vote vote = Vote::ok;
@@ -51,6 +52,8 @@ struct SmallPlan {
   Fault fault = Fault::none;
   std::uint64_t at = 0;   ///< the step before which it happens; of fail_…: the call or allocation that fails
   std::size_t where = 0;  ///< the database
+  /// Which site decides; without it, the log.
+  std::optional<std::size_t> last_resource = {};
 };
 struct SmallReport {
   std::string violation;
@@ -103,6 +106,7 @@ class World {
   void one_fault();
   void heal();
   bool settled() const;
+  bool is_for_a_person(const TransactionId& id, const Ledger::Transaction& transaction) const;
   void last_checks();
 
   void start_app(Node& node, int clients);
@@ -115,7 +119,10 @@ class World {
   void small_client(App& app, Manager& tm, Handles& handles);
   template <class Manager, class Handles>
   void client(App& app, Manager& tm, Handles& handles);
+  template <class Manager>
+  void ask_for_old_ones(App& app, Manager& tm);
   App* some_app();
+  std::string any_database(const Node& node);
 
   void say(std::string_view who, const std::string& what) { trace_.say(scheduler_.now(), who, what); }
   void tell(std::string_view who, const std::string& what) { trace_.tell(scheduler_.now(), who, what); }

@@ -231,6 +231,18 @@ TEST_F(LastResourceRecovery, shows_a_decision_of_a_slot_that_nobody_holds) {
   EXPECT_TRUE(kept(orphan) && kept(elsewhere));
 }
 
+TEST_F(LastResourceRecovery, keeps_the_row_for_as_long_as_the_logs_word_is_not_on_disk) {
+  keep(id);
+  shop->add_prepared(at_shop(id));
+  log.disk_full = true;
+  pass();
+  pass();
+  EXPECT_TRUE(kept(id)) << "a crash now would leave neither";
+  log.disk_full = false;
+  pass();
+  EXPECT_FALSE(kept(id));
+}
+
 TEST_F(LastResourceRecovery, raises_no_mark_over_a_decision_nor_while_decisions_cannot_be_read) {
   log.finish(decided_by_ledger(old_transaction(9)));
   const TransactionId open = decided_by_ledger(old_transaction(3));

@@ -4,6 +4,7 @@
 
 #include <boost/asio/use_future.hpp>
 #include <optional>
+#include <utility>
 
 #include "assent/recovery/decision.h"
 #include "assent/tests/unit/tm/engine_fixture.h"
@@ -249,6 +250,23 @@ TEST_F(LastResource, another_process_finishes_what_its_row_says_and_then_takes_t
   EXPECT_EQ(b_->witness(Xid::of(id, "b")), std::nullopt) << "committed, and its witness swept";
   EXPECT_THAT(a_->decisions().value(), IsEmpty());
   EXPECT_TRUE(manager.outcome(id).committed()) << "the log remembers what became of it";
+}
+
+TEST_F(LastResource, is_committed_also_to_who_asks_while_recovery_takes_its_row_away) {
+  TransactionId id;
+  {
+    auto manager = open();
+    id = lose_b_before_phase_two(manager);
+  }
+  auto manager = open("");
+  bool first = true;
+  a_->before(Verb::settle, [&](const Xid&) {
+    if (!std::exchange(first, false)) return;
+    b_->set_down(false);
+    manager.recover_now();
+  });
+  EXPECT_TRUE(manager.outcome(id).committed());
+  EXPECT_FALSE(first) << "the row was never asked";
 }
 
 TEST_F(LastResource, another_process_bars_what_was_not_decided_and_rolls_back) {
