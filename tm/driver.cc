@@ -278,7 +278,7 @@ Event Driver::next() {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [this] { return !inbox_.empty(); });
   Event event = std::move(inbox_.front());
-  inbox_.pop_front();
+  inbox_.erase(inbox_.begin());
   return event;
 }
 
@@ -305,7 +305,7 @@ void Driver::go_on() noexcept {
         return;
       }
       event = std::move(inbox_.front());
-      inbox_.pop_front();
+      inbox_.erase(inbox_.begin());
     }
     // Not while the decision is forced, nor after: then the deadline has ended.
     if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));

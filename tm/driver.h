@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -88,7 +87,7 @@ class Driver : public std::enable_shared_from_this<Driver> {
   std::function<void(Outcome)> answer_;  ///< until it is called
   Mutex mutex_;                          ///< of what follows
   Condition arrived_;
-  std::deque<two_phase::Event> inbox_;
+  std::vector<two_phase::Event> inbox_;  ///< oldest first; never more than one for each branch
   bool by_events_ = false;
   bool stepping_ = false;  ///< a thread is in go_on()
 };

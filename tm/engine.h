@@ -52,8 +52,8 @@ struct TransactionState {
   std::string label;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   AckAt ack_at = AckAt::finished;
-  Mutex mutex;  ///< of what follows; branches' addresses stay
-  std::deque<Enlisted> branches;
+  Mutex mutex;  ///< of what follows
+  std::vector<Enlisted> branches;
   bool over = false;
   bool rollback_only = false;
   std::string rollback_reason;

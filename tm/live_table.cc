@@ -35,7 +35,7 @@ TransactionId LiveTable::id_of(std::uint64_t sequence, const Entry& entry) const
 
 void LiveTable::acknowledge(const Outcome& outcome) {
   const std::lock_guard lock(mutex_);
-  entries_.at(outcome.id().sequence).acknowledged = outcome;
+  entries_.at(outcome.id().sequence).acknowledged = std::make_unique<Outcome>(outcome);
 }
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
@@ -115,7 +115,7 @@ std::optional<Outcome> LiveTable::known(const TransactionId& id) const {
   const std::lock_guard lock(mutex_);
   if (id.incarnation != incarnation_) return std::nullopt;
   const auto entry = entries_.find(id.sequence);
-  if (entry != entries_.end() && entry->second.acknowledged) return entry->second.acknowledged;
+  if (entry != entries_.end() && entry->second.acknowledged) return *entry->second.acknowledged;
   const auto found = outcomes_.find(id.sequence);
   if (found == outcomes_.end()) return std::nullopt;
   return found->second;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,7 +62,7 @@ class LiveTable : public LiveTransactions {
     std::string settles;  ///< in doubt: the resource that can settle it, or empty
     std::vector<std::string> done;
     std::map<std::string, std::string> unconfirmed;  ///< evidence by resource; in doubt: what may become so
-    std::optional<Outcome> acknowledged;             ///< while it is active: however many others end meanwhile
+    std::unique_ptr<Outcome> acknowledged;           ///< while it is active: however many others end meanwhile
   };
   static constexpr std::size_t remembered = 10000;
 

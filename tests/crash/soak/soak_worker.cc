@@ -180,7 +180,9 @@ bool Worker::transfer(std::mt19937& random) {
   const bool changes_its_mind = random() % 16 == 0;
   const bool votes_no = random() % 16 == 0;  // a foreign key in PostgreSQL that is checked at the end only
   const AckAt ack_at = random() % 2 == 0 ? AckAt::decided : AckAt::finished;
-  Transaction transaction = tm_->begin({.deadline = std::chrono::seconds(2), .label = "soak", .ack_at = ack_at});
+  const std::string last_resource = random() % 3 == 0 ? legs[random() % legs.size()].resource : "";
+  Transaction transaction = tm_->begin(
+      {.deadline = std::chrono::seconds(2), .label = "soak", .ack_at = ack_at, .last_resource = last_resource});
   const std::string id = transaction.id().text();
   notebook_.write("begun", id);
   bool worked = false;

@@ -407,6 +407,28 @@ TEST_P(EveryMessage, of_a_one_phase_commit_is_settled_as_the_database_has_it) {
   });
 }
 
+TEST_P(EveryMessage, of_a_last_resources_commit_is_settled_as_the_database_has_it) {
+  at_every_message(3, [&] {
+    const Xid xid = fresh();
+    auto branch = open_branch(*wire_, xid);
+    EXPECT_TRUE(work(*branch));
+    const Reply reply = on_the_broken_line([&] { return branch->commit_deciding("decision"); });
+    const auto said = certain(reply);
+    if (said) {
+      EXPECT_EQ(committed(xid), *said) << describe(reply);
+    }
+    branch.reset();
+    settle_in_the_end(xid, said);
+    const auto kept = direct_->decisions();
+    EXPECT_TRUE(kept) << describe(kept.failure());
+    const bool decided = kept && std::ranges::any_of(*kept, [&](const KeptDecision& each) {
+                           return each.branch == xid && each.fate == Fate::committed && each.decision == "decision";
+                         });
+    EXPECT_EQ(decided, committed(xid));
+    return xid;
+  });
+}
+
 TEST_P(EveryMessage, of_recoverys_commit_never_loses_it_and_never_says_committed_too_early) {
   at_every_message(2, [&] {
     const Xid xid = fresh();
