@@ -225,6 +225,8 @@ ForceResult Driver::force() {
 
 void Driver::force_by_event() {
   if (nobody_decides()) return post(LogForced{ForceResult::refused});
+  // Thousands may wait here: what the votes needed goes.
+  std::vector<Reply>().swap(ended_);
   tell(Force{}, false);
   engine_.log().force_then(
       decision(),
@@ -306,6 +308,7 @@ void Driver::go_on() noexcept {
       }
       event = std::move(inbox_.front());
       inbox_.erase(inbox_.begin());
+      if (inbox_.empty()) std::vector<Event>().swap(inbox_);
     }
     // Not while the decision is forced, nor after: then the deadline has ended.
     if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));

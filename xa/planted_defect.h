@@ -19,6 +19,7 @@ enum class Defect {
   last_resource_presumed,  ///< what a last resource has no row of is rolled back, and it is not barred (rule 1)
   bar_removed_early,       ///< a bar is removed while a session can still commit what it bars (rule 6)
   row_forgotten_early,     ///< a decision's row is removed while a branch is not yet committed (rule 5)
+  log_read_once,           ///< an outcome stands on a log read before the row, which recovery removes meanwhile
 };
 
 #ifdef ASSENT_PLANTED_DEFECTS

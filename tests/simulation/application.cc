@@ -121,6 +121,8 @@ void World::app_main(App& app, int clients) {
     {
       std::vector<Thread> threads;
       if (plan_ != nullptr && clients > 0) threads.emplace_back([&] { small_client(app, *tm, handles); });
+      // While recovery is at them.
+      if (plan_ == nullptr && dice_.happens(300)) threads.emplace_back([&] { ask_for_old_ones(app, *tm); });
       for (int i = 0; i < clients && plan_ == nullptr; ++i) threads.emplace_back([&] { client(app, *tm, handles); });
     }
     client_done_ = true;
@@ -150,7 +152,7 @@ void World::app_main(App& app, int clients) {
   });
 }
 
-/// What became of them, whoever ran them, and when nothing goes wrong any more.
+/// What became of them, whoever ran them.
 template <class Manager>
 void World::ask_for_old_ones(App& app, Manager& tm) {
   for (int i = 0; i < 5 && !begun_.empty(); ++i) {

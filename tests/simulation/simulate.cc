@@ -33,7 +33,8 @@ constexpr std::string_view defect_names[] = {"none",
                                              "identity_unchecked",
                                              "last_resource_presumed",
                                              "bar_removed_early",
-                                             "row_forgotten_early"};
+                                             "row_forgotten_early",
+                                             "log_read_once"};
 
 bool plant(std::string_view name) {
   for (std::size_t i = 0; i < std::size(defect_names); ++i) {
