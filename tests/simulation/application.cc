@@ -184,7 +184,7 @@ void World::client(App& app, Manager& tm, Handles& handles) {
     const std::size_t first = dice_.below(handles.size());
     const bool gives_up = dice_.happens(60);
     const bool in_steps = dice_.happens(400);
-    const bool by_events = in_steps && dice_.happens(500);
+    const bool by_events = in_steps && dice_.happens(400);
     std::optional<std::chrono::milliseconds> deadline;
     if (dice_.happens(250)) deadline = std::chrono::milliseconds(2 + dice_.below(1500));
     std::vector<TransactionId> ids;
