@@ -219,7 +219,7 @@ void World::client(App& app, Manager& tm, Handles& handles) {
     if (dice_.happens(300)) last_resource = any_database(*nodes_[static_cast<std::size_t>(app.node)]);
     const bool gives_up = dice_.happens(60);
     const bool in_steps = dice_.happens(400);
-    const bool by_events = in_steps && dice_.happens(500);
+    const bool by_events = in_steps && dice_.happens(400);
     std::optional<std::chrono::milliseconds> deadline;
     if (dice_.happens(250)) deadline = std::chrono::milliseconds(2 + dice_.below(1500));
     std::vector<TransactionId> ids;

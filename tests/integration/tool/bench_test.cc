@@ -46,7 +46,7 @@ TEST(Bench, measures_assent_alone_and_leaves_nothing_behind) {
     }
     for (const char* key : {"floor_cost", "assent_cost"}) EXPECT_TRUE(result.at(key).is_null()) << key;
   }
-  EXPECT_EQ(workloads, (std::vector<std::string>{"null", "null-400", "protocol"}));
+  EXPECT_EQ(workloads, (std::vector<std::string>{"null", "null-400", "asynchronous", "protocol"}));
   EXPECT_TRUE(std::filesystem::is_empty(node.path("logs")));
 }
 
