@@ -1,7 +1,6 @@
 #include "assent/recovery/decision_log.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -35,16 +34,6 @@
 
 namespace assent {
 namespace {
-
-[[noreturn]] void refuse_environment(const std::string& what, std::error_code error) {
-  std::string hint = "check the disk and the system's log";
-  if (error == std::errc::no_space_on_device || error == std::error_code(EDQUOT, std::generic_category())) {
-    hint = "make room on the disk (opening the log needs a new segment beside the old one); nothing is lost";
-  } else if (error == std::errc::permission_denied || error == std::errc::read_only_file_system) {
-    hint = "give this user the right to write there";
-  }
-  throw Error(ErrorCode::environment, what + ": " + error.message(), hint);
-}
 
 class SegmentedLog final : public DecisionLog {
  public:
@@ -89,7 +78,6 @@ class SegmentedLog final : public DecisionLog {
     const auto lock = enter();
     return state_.forgotten(id);
   }
-
   bool recovered(const TransactionId& id) const override {
     const auto lock = enter();
     return state_.recovered(id);
@@ -134,6 +122,7 @@ class SegmentedLog final : public DecisionLog {
     return Lock(mutex_);
   }
 
+  void say(const log::Record& record);
   log::Record record_of(const Decision& decision) const;
   Forced submit(log::Waiter& me) noexcept;
   void submit(std::unique_ptr<log::Waiter> patient) noexcept;
@@ -210,7 +199,7 @@ log::Header SegmentedLog::header(std::uint64_t number, std::uint64_t first_lsn) 
 
 void SegmentedLog::load() {
   auto segments = log::list_segments(files_, directory_);
-  if (!segments) refuse_environment("cannot list the log's directory " + directory_, segments.error);
+  if (!segments) log::refuse_environment("cannot list the log's directory " + directory_, segments.error);
   superseded_ = std::move(segments.value);
   std::uint64_t number = 0;
   std::uint64_t first_lsn = 1;
@@ -222,7 +211,7 @@ void SegmentedLog::load() {
     const std::string path = path_of(number);
     auto reading =
         log::read_segment(files_, path, number, [this](log::ReadRecord read) { state_.apply(std::move(read.record)); });
-    if (!reading) refuse_environment("cannot read " + path, reading.error);
+    if (!reading) log::refuse_environment("cannot read " + path, reading.error);
     const log::SegmentReading& segment = reading.value;
     if (segment.damage) {
       throw Error(ErrorCode::log_damaged,
@@ -245,7 +234,7 @@ void SegmentedLog::load() {
   // Rule 3: what was read may be in the page cache only. All of it goes to a new file, which is synced before anybody
   // acts on it. A crash in here leaves the old segment, which is then read again.
   auto begun = begin_segment(header(number + 1, first_lsn), log::checkpoint_of(state_));
-  if (begun.segment == nullptr) refuse_environment("cannot begin a new segment in " + directory_, begun.error);
+  if (begun.segment == nullptr) log::refuse_environment("cannot begin a new segment in " + directory_, begun.error);
   opened_under_ = begun.segment->identity();
   write_to(std::move(begun.segment));
   count_bytes();
@@ -364,15 +353,19 @@ void SegmentedLog::finish(const TransactionId& id) noexcept {
   }
   const log::Record record =
       id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
-  state_.apply(record);
-  if (!poisoned_) log::append(lazy_, record);
+  say(record);
 }
 
 void SegmentedLog::finish_recovered(const TransactionId& id) noexcept {
   if (guard_.in_child()) return;
   const std::lock_guard lock(mutex_);
-  state_.apply(log::Recovered{id});
-  if (!poisoned_) log::append(lazy_, log::Recovered{id});
+  say(log::Recovered{id});
+}
+
+/// Not forced. mutex_ is held.
+void SegmentedLog::say(const log::Record& record) {
+  state_.apply(record);
+  if (!poisoned_) log::append(lazy_, record);
 }
 
 void SegmentedLog::forget(const TransactionId& id) {
@@ -387,8 +380,7 @@ void SegmentedLog::raise_mark(Incarnation incarnation, std::uint64_t mark) noexc
   const std::lock_guard lock(mutex_);
   const log::Over over{incarnation, 0, mark};
   if (mark == 0 || state_.knows(over)) return;
-  state_.apply(over);
-  if (!poisoned_) log::append(lazy_, over);
+  say(over);
 }
 
 bool SegmentedLog::flush() noexcept {

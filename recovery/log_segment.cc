@@ -1,5 +1,6 @@
 #include "assent/recovery/log_segment.h"
 
+#include "assent/xa/error.h"
 #include "assent/xa/planted_defect.h"
 
 #include <algorithm>
@@ -121,6 +122,16 @@ Segment::Appended Segment::append(std::string& records) {
   next_block_ += buffer_.size() / block_bytes;
   ++next_lsn_;
   return {};
+}
+
+void refuse_environment(const std::string& what, std::error_code error) {
+  std::string hint = "check the disk and the system's log";
+  if (no_room(error)) {
+    hint = "make room on the disk (opening the log needs a new segment beside the old one); nothing is lost";
+  } else if (error == std::errc::permission_denied || error == std::errc::read_only_file_system) {
+    hint = "give this user the right to write there";
+  }
+  throw Error(ErrorCode::environment, what + ": " + error.message(), hint);
 }
 
 }  // namespace assent::log

@@ -76,4 +76,7 @@ class Segment {
   std::string buffer_;
 };
 
+/// Throws Error{environment}: what could not be done, and what to do about it.
+[[noreturn]] void refuse_environment(const std::string& what, std::error_code error);
+
 }  // namespace assent::log
