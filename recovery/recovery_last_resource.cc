@@ -90,7 +90,8 @@ LogSays RecoveryPass::ask_last_resource(const TransactionId& id) {
     // A look changes nothing; that it finds no row proves nothing either.
     const Result<Fate> fate = site->manager().fate(xid, {});
     if (!fate) return LogSays::silent;
-    return *fate == Fate::committed ? LogSays::decided : LogSays::nothing;
+    if (*fate == Fate::committed) return LogSays::decided;
+    return *fate == Fate::in_progress ? LogSays::silent : LogSays::nothing;
   }
   // Its session first, if one is left: the answer waits behind what it has not committed.
   static_cast<void>(site->manager().carrier_gone(xid, {.carrier_is_dead = true}));

@@ -354,7 +354,9 @@ void RecoveryPass::fill_log(Branch& branch) {
                                     : "log: finished; every branch gave positive evidence");
       break;
     case LogSays::nothing:
-      report.lines.push_back(decider + ": no decision");
+      report.lines.push_back(decider + (id.kind == DeciderKind::log ? ": no decision"
+                                                                    : ": no decision; before anything is rolled back "
+                                                                      "it is kept from committing"));
       break;
     case LogSays::barred:
       report.lines.push_back(decider + ": did not commit, and never can");

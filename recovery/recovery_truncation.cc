@@ -111,6 +111,10 @@ std::uint64_t RecoveryPass::proven_over(const Log& log, const IncarnationRecord&
   for (; mark <= highest; ++mark) {
     const TransactionId each{DeciderKind::log, id, record.incarnation, mark};
     if (log.hand->log->is_over(each)) continue;
+    // A last resource committed it after its rows were read: the next pass reads the row.
+    if (const auto said = last_resource_says_.find(each); said != last_resource_says_.end()) {
+      if (said->second != LogSays::barred) break;
+    }
     if (log.unfinished.contains(each) || !all_usable || ++proofs > recoverer_.options_.mark_proofs) break;
     const bool gone = std::ranges::all_of(log.recorded, [&](const auto& recorded) {
       Site& site = *find_site(recorded.first);

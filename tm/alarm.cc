@@ -2,20 +2,21 @@
 
 namespace assent::detail {
 
+Alarm::Alarm() : thread_([this] { run(); }) {}
+
 Alarm::~Alarm() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  thread_.reset();
+  thread_.join();
 }
 
 Alarm::Id Alarm::at(Time when, std::function<void()> what) {
   const std::lock_guard lock(mutex_);
   const Id id{when, next_++};
   const auto place = calls_.emplace(id, std::move(what)).first;
-  if (!thread_) thread_.emplace([this] { run(); });
   if (place == calls_.begin()) changed_.notify_all();
   return id;
 }

@@ -11,14 +11,14 @@
 
 namespace assent::detail {
 
-/// Calls back when a time has come, on a thread of its own that begins with the first call: what is called must not
-/// block. Destruction forgets what has not come. Thread-safe.
+/// Calls back when a time has come, on a thread of its own: what is called must not block. Destruction forgets what has
+/// not come. Thread-safe.
 class Alarm {
  public:
   using Time = std::chrono::steady_clock::time_point;
   using Id = std::pair<Time, std::uint64_t>;
 
-  Alarm() = default;
+  Alarm();
   ~Alarm();
   Alarm(const Alarm&) = delete;
   Alarm& operator=(const Alarm&) = delete;
@@ -35,7 +35,7 @@ class Alarm {
   std::map<Id, std::function<void()>> calls_;
   std::uint64_t next_ = 0;
   bool stopping_ = false;
-  std::optional<Thread> thread_;
+  Thread thread_;  ///< last: it uses the rest
 };
 
 }  // namespace assent::detail

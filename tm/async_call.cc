@@ -15,6 +15,12 @@ bool keeps_to_its_thread(ResourceEntry& entry) {
   return entry.admitted && entry.admitted->session_bound_to_thread;
 }
 
+/// For who must not wait: while somebody asks the database who it is, that is not known, and the work looks again.
+bool is_known_to_keep_to_its_thread(ResourceEntry& entry) {
+  const std::unique_lock lock(entry.admission, std::try_to_lock);
+  return lock.owns_lock() && entry.admitted && entry.admitted->session_bound_to_thread;
+}
+
 }  // namespace
 
 /// One work: waits for a place, then for a worker, and works. It does not keep the engine alive, which waits for it
@@ -98,18 +104,20 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
 
 void AsyncCall::complete(bool commit, std::function<void(Outcome)> then) const {
   engine_->refuse_in_child();
+  static_cast<void>(engine_->async_threads());  // or an Error, while nothing has begun
   engine_->complete_then(state_, commit, std::move(then));
 }
 
 void AsyncCall::work(std::shared_ptr<ResourceManager> manager, const BranchOptions& options, Work work,
                      Done done) const {
   engine_->refuse_in_child();
+  static_cast<void>(engine_->async_threads());  // or an Error, while nothing has begun
   ResourceEntry* const entry = engine_->entry(*manager);
   if (entry == nullptr) {
     throw Error(ErrorCode::misuse, "resource '" + manager->name() + "' belongs to another transaction manager",
                 "use a handle from the manager that began the transaction");
   }
-  if (keeps_to_its_thread(*entry)) {
+  if (is_known_to_keep_to_its_thread(*entry)) {
     throw Error(ErrorCode::misuse, "the sessions of '" + manager->name() + "' keep to their threads",
                 "work on it with on()");
   }

@@ -91,15 +91,16 @@ Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<O
 
 Engine::~Engine() {
   {
+    // While recovery still runs: a work may wait for a branch that only recovery frees.
+    std::unique_lock lock(async_mutex_);
+    nothing_under_way_.wait(lock, [this] { return under_way_ == 0; });
+  }
+  {
     const std::lock_guard lock(recovery_mutex_);
     stopping_ = true;
   }
   recovery_wake_.notify_all();
   recovery_thread_.join();
-  {
-    std::unique_lock lock(async_mutex_);
-    nothing_under_way_.wait(lock, [this] { return under_way_ == 0; });
-  }
   if (async_threads_) {
     async_threads_->workers.join();
     async_threads_->writer.join();
@@ -455,7 +456,9 @@ void Engine::release_clean(const RecoveryReport& report) {
       if (!branch.transaction || branch.transaction->log != slot->log().id() || branch.done) continue;
       // Another application of the node may have the resource that is not configured here; held by this process, the
       // slot would be out of its reach.
-      if (branch.evidence.identity != IdentityIs::not_configured) return false;
+      const bool has_its_decider =
+          branch.evidence.log != LogSays::missing || logged_as(branch.transaction->decider) != nullptr;
+      if (branch.evidence.identity != IdentityIs::not_configured && has_its_decider) return false;
       left_to_others = true;
     }
     if (!left_to_others && !slot->log().unfinished().empty()) return false;
@@ -468,6 +471,8 @@ void Engine::release_clean(const RecoveryReport& report) {
 void Engine::settle_in_doubt() {
   for (const auto& [id, resource] : live_->to_settle()) {
     const auto& manager = resources_.find(resource)->second->manager;
+    // Its session, of which nothing was heard, may still hold what the answer waits for; nothing of ours uses it.
+    static_cast<void>(manager->carrier_gone(Xid::of(id, resource), {.carrier_is_dead = true}));
     const Result<Fate> fate = manager->settle(Xid::of(id, resource));
     if (!fate || (*fate != Fate::committed && *fate != Fate::rolled_back)) continue;
     if (live_->settled(id, *fate == Fate::committed ? OutcomeKind::committed : OutcomeKind::rolled_back)) want_pass();

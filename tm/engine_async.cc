@@ -11,7 +11,13 @@ namespace assent::detail {
 
 AsyncThreads& Engine::async_threads() {
   const std::lock_guard lock(async_mutex_);
-  if (!async_threads_) async_threads_ = std::make_unique<AsyncThreads>(threads_);
+  if (async_threads_) return *async_threads_;
+  try {
+    async_threads_ = std::make_unique<AsyncThreads>(threads_);
+  } catch (const std::system_error& failure) {
+    throw Error(ErrorCode::environment, std::string("no threads for the asynchronous interface: ") + failure.what(),
+                "allow this process more threads, or configure fewer");
+  }
   return *async_threads_;
 }
 
@@ -43,7 +49,8 @@ void Engine::complete_then(const std::shared_ptr<TransactionState>& state, bool 
   StartOptions options;
   options.deadline = state->deadline;
   await_place(*last->manager, options, [=, this](Result<std::shared_ptr<Place>> place) {
-    async_threads().workers.post([=, this]() mutable {
+    // Not among the works, which may wait for this transaction.
+    executor().post([=, this]() mutable {
       if (place) {
         enlist_last_resource(*state, *last, std::move(place).value());
       } else {

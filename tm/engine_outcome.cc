@@ -10,6 +10,10 @@
 namespace assent::detail {
 namespace {
 
+Outcome over_long_ago(const TransactionId& id) {
+  return {OutcomeKind::in_doubt, id, "it is over, too long ago to remember how", {}, {}};
+}
+
 /// What the log remembers of a decided transaction that is over.
 std::optional<Outcome> remembered_end(const TransactionId& id, const DecisionLog& log) {
   if (log.recovered(id)) return Outcome(OutcomeKind::committed, id, "", {}, {});
@@ -60,7 +64,7 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
     return {OutcomeKind::committed, id, "", {}, std::move(branches)};
   }
   if (auto end = remembered_end(id, log)) return *std::move(end);
-  if (log.is_over(id)) return {OutcomeKind::in_doubt, id, "it is over, too long ago to remember how", {}, {}};
+  if (log.is_over(id)) return over_long_ago(id);
   if (process_lives) {
     return {OutcomeKind::in_doubt, id, "the process that runs it is alive and has not decided", {}, {}};
   }
@@ -69,6 +73,8 @@ Outcome Engine::judge(const TransactionId& id, const DecisionLog& log, bool proc
     Outcome answer = ask_witnesses(id, log);
     // Recovery may have finished it meanwhile, and a last resource's row is gone then; the log was told first.
     if (planted(Defect::log_read_once)) return answer;
+    if (answer.kind() == OutcomeKind::rolled_back && !remembered_end(id, log) && log.is_over(id))
+      return over_long_ago(id);
     return remembered_end(id, log).value_or(std::move(answer));
   }
   return {OutcomeKind::in_doubt, id, "its log is a copy, or has forgotten when it ran, and presumes nothing", {}, {}};

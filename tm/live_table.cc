@@ -64,7 +64,10 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
     case OutcomeKind::in_doubt:
       entry.says = EngineSays::in_doubt;
       entry.settles = entry.last_resource;
-      if (ending.one_phase) entry.settles = in_doubt_at(outcome);
+      if (ending.one_phase) {
+        entry.settles = in_doubt_at(outcome);
+        entry.unconfirmed.clear();
+      }
       return;
     case OutcomeKind::heuristic:
       // Stays until a person forgets it; what is pending beside it goes on.
@@ -97,8 +100,6 @@ bool LiveTable::settled(const TransactionId& id, OutcomeKind kind) {
     }
     known->second = Outcome(kind, id, known->second.reason(), known->second.cause(), std::move(branches));
   }
-  // Of a one-phase commit there is no other branch than perhaps readers.
-  if (entry.last_resource.empty()) entry.unconfirmed.clear();
   if (entry.unconfirmed.empty()) {
     over(id);
     return false;

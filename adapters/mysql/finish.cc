@@ -200,9 +200,9 @@ Reply Manager::after_finish(Session& session, const Xid& xid, Verb verb, const A
     const auto verdict = told ? verdict_of(Witness::row_of(answer.value(witness_at)), xid, verb) : std::nullopt;
     done = verdict ? *verdict : check_finished(session, xid, verb);
   }
-  if (!done.is_ok() || verb == Verb::commit || answer.ok()) return done;
+  if (verb == Verb::commit || answer.ok()) return done;
   if (!session.lost()) static_cast<void>(session.run({"ROLLBACK"}));
-  return forced(session, xid);
+  return done.is_ok() ? forced(session, xid) : done;
 }
 
 /// The usual case in one round trip: nobody is in the way, and the owner has been gone for long enough. Nothing when it

@@ -269,7 +269,7 @@ Result<Fate> Manager::fate(const Xid& xid, const std::string& evidence) {
   auto answer = [&]() -> Result<Fate> {
     const auto row = witness_.look(session, xid);
     if (!row) return row.failure();
-    if (*row == Witness::Row::committed) return Fate::committed;
+    if (*row == Witness::Row::committed) return witness_.committed_for_good(session);
     if (*row == Witness::Row::rolled_back) return Fate::rolled_back;
     if (*row == Witness::Row::locked) return Fate::in_progress;
     // The list after the row: a branch whose row is neither there nor locked has not begun, or is over. It would be in

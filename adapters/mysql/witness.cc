@@ -44,6 +44,9 @@ Result<std::vector<KeptDecision>> Witness::decisions(Session& session) const {
     found.push_back(
         {{Xid::assent_format, bytes(0), bytes(1)}, row.at(2) == "c" ? Fate::committed : Fate::rolled_back, bytes(3)});
   }
+  if (std::ranges::count(found, Fate::committed, &KeptDecision::fate) != 0) {
+    if (const auto durable = committed_for_good(session); !durable) return durable.failure();
+  }
   return found;
 }
 
@@ -112,7 +115,7 @@ Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
     if (last.number != dup_entry) break;
     const Result<Row> row = look(session, xid);
     if (!row) return row.failure();
-    if (*row == Row::committed) return Fate::committed;
+    if (*row == Row::committed) return committed_for_good(session);
     if (*row == Row::rolled_back) return Fate::rolled_back;
     last.text = "the witness of " + xid.text() + " is locked by a session that has not ended";
   }
@@ -121,6 +124,16 @@ Result<Fate> Witness::settle(Session& session, const Xid& xid) const {
     return Reply::not_done(Code::retry, last.describe());
   }
   return refused(last);
+}
+
+Result<Fate> Witness::committed_for_good(Session& session) const {
+  const std::string mine = "CONCAT('forced ',CONNECTION_ID())";
+  const Answer answer =
+      session.run({"START TRANSACTION", "INSERT INTO " + table_ + " VALUES (" + mine + ",'','r',NULL)",
+                   "DELETE FROM " + table_ + " WHERE gtrid=" + mine + " AND bqual=''", "COMMIT"});
+  if (answer.ok()) return Fate::committed;
+  if (!answer.failure->lost) static_cast<void>(session.run({"ROLLBACK"}));
+  return failed(*answer.failure);
 }
 
 std::vector<std::string> Witness::force_rollback(const Xid& xid) const {

@@ -40,6 +40,10 @@ class Witness {
 
   Result<Fate> settle(Session& session, const Xid& xid) const;
 
+  /// What is visible as committed may not be in the server's log yet: InnoDB shows a commit before it has forced it. A
+  /// commit of anything forces all before it. committed, or the failure to make it so.
+  Result<Fate> committed_for_good(Session& session) const;
+
   /// A rollback, unlike a commit, is answered before it is in the server's log: a server that is killed in the next
   /// second lists the branch as prepared again (MariaDB 10.11, measured). A commit of anything forces all before it; so
   /// these come behind a rollback, in the same round trip, and leave nothing.

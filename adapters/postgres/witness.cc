@@ -7,6 +7,11 @@ namespace {
 
 constexpr std::size_t forget_at_once = 500;
 
+// "off" would answer COMMIT before it is on disk. What else the setting says is the administrator's: "on" in place of
+// "local" could wait for a standby that is away.
+const std::string durable_commit =
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; ";
+
 // A bqual that is no resource name is shown in hex, behind a mark that no resource name begins with.
 std::string key_of(const Xid& xid) {
   return bytes_literal(xid.undecided().gtrid) + ',' +
@@ -55,10 +60,8 @@ std::string witness_insert(const Xid& xid) {
 }
 
 std::string decision_insert(const Xid& xid, const std::string& decision) {
-  // Whatever else the setting says, "off" would answer COMMIT before it is on disk.
-  return "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; "
-         "INSERT INTO " +
-         std::string(witness_table) + " VALUES (" + key_of(xid) + ",'committed'," + bytes_literal(decision) + ")";
+  return durable_commit + "INSERT INTO " + std::string(witness_table) + " VALUES (" + key_of(xid) + ",'committed'," +
+         bytes_literal(decision) + ")";
 }
 
 Result<std::vector<KeptDecision>> decisions(Session& session) {
@@ -105,11 +108,11 @@ Result<Fate> fate(Session& session, const Xid& xid, const std::string& evidence,
 Result<Fate> settle(Session& session, const Xid& xid) {
   const std::string table(witness_table);
   // Read committed, whatever the role's default: the SELECT must see a row whose owner committed while we waited.
-  const Answer answer = session.exec(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '3s'; SET LOCAL synchronous_commit = "
-      "on; INSERT INTO " +
-      table + " VALUES (" + key_of(xid) + ",'rolled_back') ON CONFLICT DO NOTHING; SELECT state FROM " + table +
-      " WHERE (gtrid, bqual) = (" + key_of(xid) + "); COMMIT");
+  const Answer answer =
+      session.exec("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '3s'; " + durable_commit +
+                   "INSERT INTO " + table + " VALUES (" + key_of(xid) +
+                   ",'rolled_back') ON CONFLICT DO NOTHING; SELECT state FROM " + table + " WHERE (gtrid, bqual) = (" +
+                   key_of(xid) + "); COMMIT");
   if (!answer.ok()) {
     Reply failure = failure_of(answer);
     static_cast<void>(session.exec("ROLLBACK"));

@@ -64,6 +64,15 @@ auto read_in_doubt(Session& session, Read read) {
   return read(session);
 }
 
+/// A commit is the end of a name in the directory. Whose process died right then may have left it in the page cache
+/// only, and what is said of it must not come undone when the power fails.
+Result<Fate> durably(Session& session, Witness found) {
+  if (found != Witness::committed) return Fate::rolled_back;
+  const Moved synced = session.file().place().sync_directory();
+  if (!synced.ok()) return Reply::not_done(Code::resource_failed, synced.text());
+  return Fate::committed;
+}
+
 Reply name_too_long(const DatabasePlace& place) {
   return Reply::not_done(Code::invalid, "the name of " + place.path() +
                                             " is too long: with the branch's name behind it, it passes 255 bytes");
@@ -358,7 +367,7 @@ Result<Fate> SqliteManager::fate(const Xid& xid, const std::string&) {
     const int code = read_in_doubt(session, [&](Session& s) { return read_witness(s, xid, found); });
     if (code != SQLITE_OK) return session.explain(code, "reading the witness");
     // The lock that is held proves that no branch is running.
-    return found == Witness::committed ? Fate::committed : Fate::rolled_back;
+    return durably(session, found);
   }
   int code = read_witness(session, xid, found);
   if (code == SQLITE_OK && found == Witness::none) {
@@ -370,7 +379,7 @@ Result<Fate> SqliteManager::fate(const Xid& xid, const std::string&) {
   }
   if ((code & 0xff) == SQLITE_BUSY) return Fate::in_progress;
   if (code != SQLITE_OK) return session.explain(code, "reading the witness");
-  return found == Witness::committed ? Fate::committed : Fate::rolled_back;
+  return durably(session, found);
 }
 
 Result<Fate> SqliteManager::settle(const Xid& xid) {
@@ -388,7 +397,7 @@ Result<Fate> SqliteManager::settle(const Xid& xid) {
     code = read_witness(session, xid, found);
     session.execute("ROLLBACK");
     if (code != SQLITE_OK) return session.explain(code, "settling");
-    return found == Witness::committed ? Fate::committed : Fate::rolled_back;
+    return durably(session, found);
   }
   const DurableCommit durable(session.file());
   if (code == SQLITE_OK) code = session.execute("COMMIT");
@@ -418,6 +427,7 @@ Result<std::vector<KeptDecision>> SqliteManager::decisions() {
     code = read_decisions(session, found);
   }
   if (code != SQLITE_OK) return session.explain(code, "reading the decisions");
+  if (const auto durable = durably(session, Witness::committed); !durable) return durable.failure();
   return found;
 }
 

@@ -17,6 +17,12 @@ std::string contradiction(const BranchReport& branch, bool commit) {
     return "the decision to COMMIT this transaction is recorded; its other branches commit, and the application may "
            "have been told so";
   }
+  const bool by_last_resource = branch.transaction && branch.transaction->kind == DeciderKind::resource;
+  if (by_last_resource && evidence.log != LogSays::decided && evidence.log != LogSays::barred) {
+    return "there is NO decision of its last resource, " + branch.transaction->decider +
+           ", to commit this transaction, and nothing keeps it from committing yet; `assent resolve` settles that, and "
+           "then this branch";
+  }
   const bool undecided = evidence.log == LogSays::nothing || evidence.log == LogSays::barred;
   if (evidence.owner == Owner::in_hand && undecided &&
       (evidence.incarnation == IncarnationIs::gone || evidence.incarnation == IncarnationIs::gone_adopted) && commit) {

@@ -251,6 +251,8 @@ TEST_F(LastResource, that_did_not_commit_is_barred_and_the_rest_rolled_back) {
   const Ran ran = node_.run({"force", node_.only_transaction() + "/south", "commit", "--yes"});
   EXPECT_EQ(ran.exit, 8);
   EXPECT_THAT(ran.err, HasSubstr("NO decision"));
+  EXPECT_EQ(node_.run({"force", node_.only_transaction() + "/south", "rollback", "--yes"}).exit, 8)
+      << "north could still commit";
   EXPECT_EQ(node_.run({"resolve"}).exit, 0);
   EXPECT_EQ(node_.money_in_north() + node_.money_in_south(), 2000);
   EXPECT_EQ(node_.money_in_south(), 1000);
