@@ -334,8 +334,9 @@ class RealFileSystem final : public FileSystem {
 }  // namespace
 
 FileSystem& FileSystem::real() {
-  static RealFileSystem files;
-  return files;
+  // Never destroyed: exit() does not wait for the threads of a transaction manager that is still open.
+  static auto* const files = new RealFileSystem;
+  return *files;
 }
 
 }  // namespace assent

@@ -101,12 +101,18 @@ class Examination {
 
   void tables() {
     // Whether each may be written, without writing: a row that is nobody's is deleted.
-    const Answer answer = session_.run({"DELETE FROM " + witness_.table() + " WHERE gtrid='' AND bqual=''",
-                                        "INSERT INTO " + witness_.table() + " SELECT '','','r' FROM DUAL WHERE 1=0"});
+    const Answer answer =
+        session_.run({"DELETE FROM " + witness_.table() + " WHERE gtrid='' AND bqual=''",
+                      "INSERT INTO " + witness_.table() + " SELECT '','','r',NULL FROM DUAL WHERE 1=0"});
     if (!answer.ok() && answer.failure->number == no_such_table) {
       std::string mend;
       for (const std::string& statement : witness_.create_statements()) mend += statement + "; ";
       add(Severity::problem, "Assent's table " + witness_.table() + " is missing", mend);
+      return;
+    }
+    if (!answer.ok() && answer.failure->number == wrong_value_count) {
+      add(Severity::problem, "Assent's table " + witness_.table() + " is of an earlier version",
+          "ALTER TABLE " + witness_.table() + " ADD COLUMN decision BLOB NULL;");
       return;
     }
     if (!answer.ok()) {

@@ -9,6 +9,7 @@ namespace assent::mysql {
 /// Numbers of errors that this adapter acts on (MySQL: Server Error Message Reference; MariaDB: Error Codes).
 enum ServerError : int {
   dup_entry = 1062,
+  wrong_value_count = 1136,
   several_rows = 1242,
   unknown_thread = 1094,
   kill_denied = 1095,

@@ -417,6 +417,8 @@ Reply ScriptedResource::forget(const std::vector<Xid>& finished) {
     const Answer answer = called(Verb::forget, xid);
     if (!answer.happens) return answer.reply;
     const std::lock_guard lock(mutex_);
+    decisions_.erase(xid);
+    if (witness_.erase(xid) != 0) continue;
     // Whoever decides: the row goes by the branch's other name.
     std::erase_if(witness_, [&](const auto& each) { return each.first.undecided() == xid.undecided(); });
     std::erase_if(decisions_, [&](const auto& each) { return each.first.undecided() == xid.undecided(); });

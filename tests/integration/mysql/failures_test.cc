@@ -391,7 +391,9 @@ TEST_P(Failures, a_recovery_that_falls_silent_while_it_finishes_a_branch_holds_u
     for (int again = 0; again < 10 && reply.code == Code::retry; ++again) {
       reply = shop_->commit(id, {.carrier_is_dead = true});
     }
-    EXPECT_EQ(reply.code, std::string(last_word) == "XA COMMIT" ? Code::ok : Code::not_found) << describe(reply);
+    // On MySQL all of it is one message, which the server has not heard.
+    const bool unheard = std::string(last_word) == "XA COMMIT" || !mariadb();
+    EXPECT_EQ(reply.code, unheard ? Code::ok : Code::not_found) << describe(reply);
     EXPECT_EQ(shop_->fate(id, "").value(), Fate::committed);
     proxy->release();
     silent.join();
