@@ -290,6 +290,26 @@ TEST_P(Recovery, a_branch_that_nobody_carries_is_finished_in_few_statements) {
   EXPECT_LE(best, (mariadb() ? 6 : 4) + this_question);
 }
 
+// The server shows a commit before it has forced it: killed then, it would list the branch again, or have lost what a
+// last resource decided.
+TEST_P(Recovery, a_commit_that_is_told_is_in_the_servers_log) {
+  const auto least = [&](const std::function<void(const Xid&)>& ask) {
+    long best = 1'000'000;
+    for (int i = 0; i < 40; ++i) {
+      const Xid id = xid();
+      auto branch = start(id);
+      write(*branch, i);
+      EXPECT_EQ(branch->commit_one_phase().code, Code::ok);
+      const long before = forced();
+      ask(id);
+      best = std::min(best, forced() - before);
+    }
+    return best;
+  };
+  EXPECT_GE(least([&](const Xid& id) { EXPECT_EQ(shop_->fate(id, "").value(), Fate::committed); }), 1);
+  EXPECT_GE(least([&](const Xid& id) { EXPECT_EQ(shop_->settle(id).value(), Fate::committed); }), 1);
+}
+
 // The server answers a rollback before it has forced it: killed within the second, it would list the branch again, of a
 // transaction that is over.
 TEST_P(Recovery, a_rollback_of_what_was_prepared_is_in_the_servers_log_when_it_is_answered) {

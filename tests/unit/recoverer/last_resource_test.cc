@@ -85,6 +85,17 @@ TEST_F(LastResourceRecovery, believes_a_commit_that_lands_while_it_asks) {
   EXPECT_EQ(shop->count(Verb::finish_rollback), 0U);
 }
 
+TEST_F(LastResourceRecovery, raises_no_mark_over_a_commit_that_landed_while_it_asked) {
+  log.finish(decided_by_ledger(old_transaction(9)));
+  shop->add_prepared(at_shop(id));
+  ledger->before(Verb::settle, [&](const Xid&) { keep(id); });
+  pass();
+  EXPECT_LE(log.mark(past), 1U) << "its row is read by the next pass, which tells the log how it ended";
+  pass();
+  EXPECT_THAT(log.history, Contains("finish recovered 1"));
+  EXPECT_FALSE(kept(id));
+}
+
 TEST_F(LastResourceRecovery, asks_once_for_all_branches_of_a_transaction) {
   const auto stock = resource("stock");
   configured.push_back({stock, {}});

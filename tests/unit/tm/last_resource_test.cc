@@ -138,6 +138,12 @@ TEST_P(LastResourceInDoubt, is_settled_by_recovery_and_the_others_follow) {
   EXPECT_EQ(outcome.kind(), OutcomeKind::in_doubt) << outcome.text();
   EXPECT_THAT(b_->prepared(), ElementsAre(Xid::of(outcome.id(), "b"))) << "left alone while it is in doubt";
   for (int i = 0; i < 3; ++i) manager.recover_now();
+  bool ended = false;
+  for (const Call& call : a_->calls()) {
+    ended = ended ||
+            (call.verb == Verb::carrier_gone && call.xid == Xid::of(outcome.id(), "a") && call.options.carrier_is_dead);
+  }
+  EXPECT_TRUE(ended) << "a session of which nothing was heard may hold what the answer waits for";
   EXPECT_THAT(b_->prepared(), IsEmpty());
   EXPECT_EQ(b_->count(committed ? Verb::finish_commit : Verb::finish_rollback), 1U);
   EXPECT_EQ(b_->count(committed ? Verb::finish_rollback : Verb::finish_commit), 0U);
@@ -267,6 +273,36 @@ TEST_F(LastResource, is_committed_also_to_who_asks_while_recovery_takes_its_row_
   });
   EXPECT_TRUE(manager.outcome(id).committed());
   EXPECT_FALSE(first) << "the row was never asked";
+}
+
+TEST_F(LastResource, a_process_that_does_not_have_it_leaves_its_transactions_to_one_that_has) {
+  {
+    auto manager = open();
+    lose_b_before_phase_two(manager);
+  }
+  b_->set_down(false);
+  const auto a = scripted_.extract("a");
+  auto without = open("");
+  for (int i = 0; i < 2; ++i) without.recover_now();
+  EXPECT_EQ(b_->prepared().size(), 1U) << "only a knows";
+  scripted_["a"] = a.mapped();
+  auto with = open("");
+  with.recover_now();
+  EXPECT_THAT(b_->prepared(), IsEmpty());
+}
+
+TEST_F(LastResource, that_took_no_part_leaves_a_one_phase_commit_in_doubt_to_its_own_database) {
+  auto manager = open();
+  b_->answer(Verb::commit_one_phase, Reply::unknown(Code::resource_failed, "lost"), ScriptedResource::Effect::happens);
+  b_->answer(Verb::settle, Reply::not_done(Code::retry, "still at work"));
+  const Outcome outcome = commit(manager, {"b"});
+  EXPECT_EQ(outcome.kind(), OutcomeKind::in_doubt);
+  for (int i = 0; i < 2; ++i) manager.recover_now();
+  EXPECT_TRUE(manager.outcome(outcome.id()).committed());
+  // It is over: were it not, its number would keep the log's mark down.
+  const auto before = manager.log_counters();
+  EXPECT_EQ(manager.outcome(outcome.id()).pending(), std::vector<std::string>());
+  EXPECT_EQ(manager.log_counters().decisions, before.decisions);
 }
 
 TEST_F(LastResource, another_process_bars_what_was_not_decided_and_rolls_back) {

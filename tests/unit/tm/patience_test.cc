@@ -256,11 +256,17 @@ TEST_F(Patience, who_is_destroyed_while_it_waits_for_a_session_gives_it_on) {
   EXPECT_TRUE(next.commit().committed());
 }
 
-TEST_F(Patience, a_work_that_waits_for_another_transactions_commit_does_not_keep_it_from_committing) {
+/// Also where the other one still has to begin a branch on a last resource that it did not use.
+class PatienceOfWorks : public Patience, public testing::WithParamInterface<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Decided, PatienceOfWorks, testing::Values("", "c"),
+                         [](const auto& param) { return *param.param == 0 ? "by_the_log" : "by_a_last_resource"; });
+
+TEST_P(PatienceOfWorks, a_work_that_waits_for_another_transactions_commit_does_not_keep_it_from_committing) {
   auto manager = open_with_one_thread(observer_);
   const auto a = manager.resource<Scripted>("a");
   const auto b = manager.resource<Scripted>("b");
-  Transaction owner = manager.begin();
+  Transaction owner = manager.begin({.last_resource = GetParam()});
   owner.on(a, [](Branch&) {});
   owner.on(b, [](Branch&) {});
   std::promise<void> began;
