@@ -13,7 +13,8 @@
 // however many transactions are in flight. What does: the drivers' own calls, which block. They run in the manager's
 // threads, `Config::threads` for each of: the application's work, prepare, phase two; a further one writes the log. A
 // work that waits for a lock keeps its thread, so that as many threads as the pools have sessions together are never
-// too few; with fewer, works may wait for one that has no thread yet, until a deadline ends one of them.
+// too few; with fewer, works may wait for one that has no thread yet, until a deadline ends one of them. Give them one:
+// what a work waits for may stand in doubt until the log is opened again, and the manager's end waits for the work.
 //
 // Handlers are called by post() on their associated executor, never in the initiating call; work is kept outstanding
 // there, and its context has to outlive the operation. Without an associated executor that is Asio's system executor.
