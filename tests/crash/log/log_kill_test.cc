@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "assent/recovery/node_directory.h"
@@ -21,9 +22,14 @@ namespace {
 
 /// What a child tells when a decision of its was acknowledged (or, before, that it is about to finish one).
 struct Told {
-  TransactionId id;
+  LogId log{};
+  Incarnation incarnation{};
+  std::uint64_t sequence = 0;
   bool finishing = false;
+
+  TransactionId id() const { return {DeciderKind::log, log, incarnation, sequence}; }
 };
+static_assert(std::is_trivially_copyable_v<Told>, "its bytes go through a pipe");
 
 class KilledLog : public ::testing::Test {
  public:
@@ -52,7 +58,7 @@ class KilledLog : public ::testing::Test {
       for (std::uint64_t i = 0;; ++i) {
         const Decision decision{{DeciderKind::log, log.id(), incarnation, i * 4 + t}, "order", 1, {{"ledger", "x"}}};
         if (log.force(decision) != Forced::durable) ::_exit(1);
-        Told told{decision.id, false};
+        Told told{log.id(), incarnation, decision.id.sequence, false};
         if (::write(pipe, &told, sizeof told) != sizeof told) ::_exit(1);
         if (i % 16 == 0) continue;
         told.finishing = true;
@@ -88,11 +94,11 @@ TEST_F(KilledLog, loses_nothing_acknowledged_when_its_process_is_killed_at_any_m
     Told told;
     for (int i = 0; i < words; ++i) {
       ASSERT_EQ(::read(ends[0], &told, sizeof told), static_cast<ssize_t>(sizeof told)) << "the child gave up";
-      (told.finishing ? finishing : acknowledged).insert(told.id);
+      (told.finishing ? finishing : acknowledged).insert(told.id());
     }
     ::kill(child, SIGKILL);
     while (::read(ends[0], &told, sizeof told) == static_cast<ssize_t>(sizeof told)) {
-      (told.finishing ? finishing : acknowledged).insert(told.id);
+      (told.finishing ? finishing : acknowledged).insert(told.id());
     }
     ::close(ends[0]);
     int status = 0;

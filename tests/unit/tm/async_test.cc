@@ -470,6 +470,8 @@ TEST_F(Async, a_work_or_a_handler_may_be_the_last_that_keeps_the_transaction_and
     }
     may_begin.set_value();
     gone.get_future().wait();
+    // Its manager ends behind the handler; the directory must not go before.
+    while (observer_.use_count() > 1) std::this_thread::yield();
   }
 }
 

@@ -80,7 +80,8 @@ TEST_F(EngineSlots, rule_9_a_slot_that_another_process_can_settle_is_not_held_by
   leave_pending(*leaving);
   const auto a = leaving->resource<Scripted>("a");
   const auto b = leaving->resource<Scripted>("b");
-  a_->answer(Verb::rollback, Reply::unknown(Code::resource_failed, "lost"));
+  // Down from then on: the leaving process must not come to roll it back itself.
+  a_->before(Verb::rollback, [&](const Xid&) { a_->set_down(true); });
   b_->answer(Verb::prepare, Reply::not_done(Code::rb_integrity, "constraint"));
   const Outcome undecided = leaving->run([&](Transaction& transaction) {
     transaction.on(a, [](Branch&) {});
@@ -88,6 +89,8 @@ TEST_F(EngineSlots, rule_9_a_slot_that_another_process_can_settle_is_not_held_by
   });
   EXPECT_EQ(undecided.kind(), OutcomeKind::rolled_back);
   leaving.reset();
+  a_->before(Verb::rollback, {});
+  a_->set_down(false);
   ASSERT_EQ(a_->prepared().size(), 2U);
 
   const auto all = scripted_;
