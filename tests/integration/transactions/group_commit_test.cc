@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -20,6 +23,51 @@ namespace assent::testing {
 namespace {
 
 constexpr int committers = 64;
+
+/// A disk whose sync lasts until every committer waits for one: how many share it must not hang on how fast a disk is.
+/// Takes the place of the system's fdatasync() in this program, and does what that does.
+class PatientDisk {
+ public:
+  void serve(int threads) {
+    const std::lock_guard lock(mutex_);
+    at_work_ = threads;
+  }
+  void enter() { count(waiting_, 1); }
+  void leave() { count(waiting_, -1); }
+  void end() { count(at_work_, -1); }
+  void await_all() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return waiting_ >= at_work_; });
+  }
+
+ private:
+  void count(int& what, int by) {
+    const std::lock_guard lock(mutex_);
+    what += by;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int at_work_ = 0;
+  int waiting_ = 0;
+};
+
+PatientDisk& disk() {
+  static auto* const patient = new PatientDisk;
+  return *patient;
+}
+
+/// Tells the disk who waits for it.
+struct Waits : Observer {
+  void step(const Step& step) override {
+    if (step.verb != "force") return;
+    if (step.executed) {
+      disk().leave();
+    } else {
+      disk().enter();
+    }
+  }
+};
 
 struct Null {
   using Session = Branch;
@@ -84,9 +132,15 @@ class GroupCommit : public ::testing::Test {
     Registry registry;
     registry.add("null", [](const ResourceSpec& spec) { return std::make_shared<NullResource>(spec.name); });
     registry.add("lost", [](const ResourceSpec& spec) { return std::make_shared<Second>(spec.name); });
-    auto tm = TransactionManager::open(config_, registry);
+    auto tm = TransactionManager::open(config_, registry, std::make_shared<Waits>());
     const auto first = tm.resource<Null>("null");
     const auto second = tm.resource<Null>("lost");
+    {
+      Transaction first_use = tm.begin();  // the log is told who they are
+      first_use.on(first, [](Branch&) {});
+      first_use.on(second, [](Branch&) {});
+    }
+    disk().serve(committers);
     std::vector<std::thread> clients;
     clients.reserve(committers);
     for (int client = 0; client < committers; ++client) {
@@ -97,6 +151,7 @@ class GroupCommit : public ::testing::Test {
             tx.on(second, [](Branch&) {});
           }));
         }
+        disk().end();
       });
     }
     for (auto& client : clients) client.join();
@@ -134,4 +189,14 @@ TEST_F(GroupCommit, the_decisions_read_back_at_reopen_are_exactly_those_acknowle
 }
 
 }  // namespace
+
+void await_all_committers() {
+  disk().await_all();
+}
+
 }  // namespace assent::testing
+
+extern "C" int fdatasync(int descriptor) {
+  assent::testing::await_all_committers();
+  return static_cast<int>(::syscall(SYS_fdatasync, descriptor));
+}
