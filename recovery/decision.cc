@@ -1,6 +1,8 @@
 #include "assent/recovery/decision.h"
 
-#include "assent/recovery/log_bytes.h"
+#include <algorithm>
+
+#include "assent/recovery/log_record.h"
 #include "assent/xa/branch.h"
 
 namespace assent {
@@ -19,13 +21,7 @@ std::string to_bytes(const Decision& decision) {
   std::string out;
   log::put(out, version);
   log::put_text(out, decision.id.gtrid());
-  log::put(out, decision.decided_at_ms);
-  log::put_text(out, decision.label);
-  log::put(out, static_cast<std::uint8_t>(decision.branches.size()));
-  for (const DecidedBranch& branch : decision.branches) {
-    log::put_text(out, branch.resource);
-    log::put_text(out, branch.evidence);
-  }
+  log::put_body(out, decision);
   return out;
 }
 
@@ -36,17 +32,9 @@ std::optional<Decision> decision_from(std::string_view bytes) {
   if (!id || id->kind != DeciderKind::resource) return std::nullopt;
   Decision decision;
   decision.id = *id;
-  decision.decided_at_ms = in.number<std::int64_t>();
-  decision.label = in.text(Decision::max_label);
-  const auto count = in.number<std::uint8_t>();
-  if (count > Decision::max_branches) return std::nullopt;
-  for (std::uint8_t i = 0; i < count && !in.broken(); ++i) {
-    std::string resource = in.text(Xid::max_part);
-    std::string evidence = in.text(Branch::max_evidence);
-    if (!is_resource_name(resource)) return std::nullopt;
-    decision.branches.push_back({std::move(resource), std::move(evidence)});
-  }
-  if (!in.complete()) return std::nullopt;
+  if (!log::take_body(in, decision)) return std::nullopt;
+  const auto named = [](const DecidedBranch& branch) { return is_resource_name(branch.resource); };
+  if (!in.complete() || !std::ranges::all_of(decision.branches, named)) return std::nullopt;
   return decision;
 }
 

@@ -85,13 +85,7 @@ FileIdentity take_identity(Cursor& in) {
 void append_contents(std::string& out, const Record& record) {
   std::visit(Overloaded{[&](const Decision& decision) {
                           put_id(out, decision.id);
-                          put(out, decision.decided_at_ms);
-                          put_text(out, decision.label);
-                          put(out, static_cast<std::uint8_t>(decision.branches.size()));
-                          for (const DecidedBranch& branch : decision.branches) {
-                            put_text(out, branch.resource);
-                            put_text(out, branch.evidence);
-                          }
+                          put_body(out, decision);
                         },
                         [&](const Finished& finished) { put_id(out, finished.id); },
                         [&](const Over& over) {
@@ -134,16 +128,7 @@ std::optional<Record> decode_decision(Cursor& in) {
   const auto id = take_id(in);
   if (!id) return std::nullopt;
   decision.id = *id;
-  decision.decided_at_ms = in.number<std::int64_t>();
-  decision.label = in.text(Decision::max_label);
-  const auto count = in.number<std::uint8_t>();
-  if (count > Decision::max_branches) return std::nullopt;
-  for (std::uint8_t i = 0; i < count && !in.broken(); ++i) {
-    DecidedBranch branch;
-    branch.resource = in.text(max_resource_name);
-    branch.evidence = in.text(Branch::max_evidence);
-    decision.branches.push_back(std::move(branch));
-  }
+  if (!take_body(in, decision)) return std::nullopt;
   return decision;
 }
 
@@ -196,6 +181,30 @@ std::string place_text(const FileIdentity& identity) {
 }
 
 }  // namespace
+
+void put_body(std::string& out, const Decision& decision) {
+  put(out, decision.decided_at_ms);
+  put_text(out, decision.label);
+  put(out, static_cast<std::uint8_t>(decision.branches.size()));
+  for (const DecidedBranch& branch : decision.branches) {
+    put_text(out, branch.resource);
+    put_text(out, branch.evidence);
+  }
+}
+
+bool take_body(Cursor& in, Decision& decision) {
+  decision.decided_at_ms = in.number<std::int64_t>();
+  decision.label = in.text(Decision::max_label);
+  const auto count = in.number<std::uint8_t>();
+  if (count > Decision::max_branches) return false;
+  for (std::uint8_t i = 0; i < count && !in.broken(); ++i) {
+    DecidedBranch branch;
+    branch.resource = in.text(max_resource_name);
+    branch.evidence = in.text(Branch::max_evidence);
+    decision.branches.push_back(std::move(branch));
+  }
+  return true;
+}
 
 std::string unfit(const Record& record) {
   if (const auto* decision = std::get_if<Decision>(&record)) {

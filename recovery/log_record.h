@@ -9,6 +9,7 @@
 #include "assent/recovery/decision.h"
 #include "assent/recovery/decision_log.h"
 #include "assent/recovery/file_system.h"
+#include "assent/recovery/log_bytes.h"
 
 /// The records of the decision log, each as a value. Bytes: docs/log_format.md. Pure; no I/O.
 namespace assent::log {
@@ -74,6 +75,11 @@ constexpr std::size_t max_identity_part = 512;
 constexpr std::size_t max_machine = 64;
 constexpr std::size_t record_head = 16;    ///< length, type, checksum
 constexpr std::size_t max_record = 16384;  ///< head and contents; the largest decision fits (see log_record.cc)
+
+/// A decision but for its id, as a record of the log and as a last resource's row have it.
+void put_body(std::string& out, const Decision& decision);
+/// False for more branches than there may be; what is cut off is `in`'s to tell.
+bool take_body(Cursor& in, Decision& decision);
 
 /// Why a record cannot be written: a bound it breaks, in words. Empty: it can.
 std::string unfit(const Record& record);
