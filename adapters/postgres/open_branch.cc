@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 
-#include "assent/adapters/postgres/carrier.h"
 #include "assent/adapters/postgres/witness.h"
 #include "assent/xa/error.h"
 
@@ -48,23 +47,25 @@ const char* isolation_text(Isolation isolation) {
   return "";
 }
 
-// Begins the text that a failing guard casts to a number: the shortest way to an error in plain SQL.
+// Fails where a reader may write, by casting this word to a number: the shortest way to an error in plain SQL. Not for
+// a constant, which is cast before anything is executed.
 constexpr std::string_view guard_word = "assent_guard:";
+const std::string still_reads = "SELECT CASE WHEN current_setting('transaction_read_only') <> 'on' THEN ('" +
+                                std::string(guard_word) + "' || current_setting('transaction_read_only'))::int END; ";
 
 }  // namespace
 
-std::string begin_text(const Xid& xid, const StartOptions& options) {
-  const std::string mark = text_literal(carrier_name(xid));
+std::string begin_text(const std::string& mark, const StartOptions& options) {
   std::string text = std::string("BEGIN") + isolation_text(options.isolation) +
-                     (options.read_only ? " READ ONLY" : " READ WRITE") + "; SET LOCAL assent.branch = " + mark +
-                     "; SET LOCAL application_name = " + mark;
+                     (options.read_only ? " READ ONLY" : " READ WRITE") +
+                     "; SET LOCAL application_name = " + text_literal(mark);
   if (options.deadline) text += "; " + timeouts(options.deadline);
   return text;
 }
 
-OpenBranch::OpenBranch(Lease lease, Xid xid, const StartOptions& options, bool witness)
+OpenBranch::OpenBranch(Lease lease, Xid xid, std::string mark, const StartOptions& options, bool witness)
     : xid_(std::move(xid)),
-      mark_(carrier_name(xid_)),
+      mark_(std::move(mark)),
       read_only_(options.read_only),
       witness_(witness),
       lease_(std::move(lease)),
@@ -73,10 +74,10 @@ OpenBranch::OpenBranch(Lease lease, Xid xid, const StartOptions& options, bool w
   if (deadline_) granted_ = left(*deadline_);
 }
 
-OpenBranch::OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid,
+OpenBranch::OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid, std::string mark,
                        const StartOptions& options, bool witness)
     : xid_(std::move(xid)),
-      mark_(carrier_name(xid_)),
+      mark_(std::move(mark)),
       read_only_(options.read_only),
       witness_(witness),
       borrowed_(std::move(session)),
@@ -154,25 +155,10 @@ Reply OpenBranch::finish(Reply reply) {
 Reply OpenBranch::after_failure(const Answer& answer) {
   Reply reply = failure_of(answer);
   if (answer.sqlstate == "22P02" && answer.text.find(guard_word) != std::string::npos) {
-    const bool own_commit = answer.text.find(std::string(guard_word) + "branch") != std::string::npos;
-    reply = Reply::not_done(
-        Code::protocol_error,
-        own_commit
-            ? "the application ended the branch's transaction itself and began another: what it did before may be "
-              "committed, what came after is rolled back"
-            : "the application changed application_name or the read-only mode inside of the branch, which its safety "
-              "depends on: rolled back");
+    reply = Reply::not_done(Code::protocol_error,
+                            "the application made a branch writable that it declared read-only: rolled back");
   }
   return finish(std::move(reply));
-}
-
-std::string OpenBranch::guard() const {
-  const std::string mark = text_literal(mark_);
-  const std::string same_name =
-      read_only_ ? "current_setting('transaction_read_only') = 'on'" : "current_setting('application_name') = " + mark;
-  return "CASE WHEN coalesce(current_setting('assent.branch', true), '') <> " + mark + " THEN ('" +
-         std::string(guard_word) + "branch ' || current_setting('assent.branch', true))::int WHEN NOT (" + same_name +
-         ") THEN ('" + std::string(guard_word) + "name ' || current_setting('application_name'))::int END";
 }
 
 // PREPARE and COMMIT run deferred constraints and triggers out of reach of statement_timeout; asked for before them,
@@ -188,7 +174,12 @@ std::optional<Reply> OpenBranch::check_before_end() {
   close_native();
   switch (session().transaction_status()) {
     case PQTRANS_INTRANS:
-      return std::nullopt;
+      if (session().reports_name(mark_)) return std::nullopt;
+      return finish(Reply::not_done(
+          Code::protocol_error,
+          "the branch's application_name, which its safety depends on, is not in effect any more: the application "
+          "changed it, or it ended the branch's transaction itself and began another. What is open is rolled back; "
+          "what the application committed itself stays"));
     case PQTRANS_INERROR:
       return finish(Reply::not_done(Code::rb_rollback, "a statement of the branch failed and was not undone"));
     case PQTRANS_IDLE:
@@ -212,11 +203,10 @@ Reply OpenBranch::end() {
 
 std::string OpenBranch::prepare_text() const {
   // COMMIT, not ROLLBACK: only it says whether a serializable reader has seen what it must not.
-  if (read_only_) return "SELECT " + guard() + "; COMMIT";
-  // Guard first: outside of the branch's own transaction PREPARE would make an empty prepared transaction. The number
-  // is asked for, not looked up: PREPARE assigns one in any case.
-  return "SELECT " + guard() + ", pg_current_xact_id(); " + timed_constraints() + "PREPARE TRANSACTION " +
-         text_literal(to_gid(xid_));
+  if (read_only_) return still_reads + "COMMIT";
+  // The number is asked for, not looked up: PREPARE assigns one in any case. Outside of the branch's own transaction
+  // this would prepare something else: check_before_end() looks.
+  return "SELECT pg_current_xact_id(); " + timed_constraints() + "PREPARE TRANSACTION " + text_literal(to_gid(xid_));
 }
 
 std::string OpenBranch::commit_text() const {
@@ -226,7 +216,9 @@ std::string OpenBranch::commit_text() const {
 void OpenBranch::send_ahead(Verb verb) {
   if (process_.in_child() || (borrowed_ && Native::below(*lender_) != borrowed_->raw())) return;
   const PGTransactionStatusType status = session().transaction_status();
-  if (verb == Verb::prepare && state_ == State::ended && status == PQTRANS_INTRANS) session().send(prepare_text());
+  if (verb == Verb::prepare && state_ == State::ended && status == PQTRANS_INTRANS && session().reports_name(mark_)) {
+    session().send(prepare_text());
+  }
   if (verb == Verb::commit && state_ == State::prepared && status == PQTRANS_IDLE) session().send(commit_text());
 }
 
@@ -248,7 +240,7 @@ Reply OpenBranch::prepare() {
     return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back instead of preparing it"));
   }
   // If we crash now, the branch is prepared and nobody's but recovery's.
-  evidence_ = evidence_of(session().system_identifier(), answer.field(0, 1));
+  evidence_ = evidence_of(session().system_identifier(), answer.field(0, 0));
   state_ = State::prepared;
   return Reply::ok();
 }
@@ -267,8 +259,7 @@ Reply OpenBranch::commit_deciding(const std::string& decision) {
 Reply OpenBranch::commit_with(const std::string& row) {
   if (auto refusal = refuse(state_ == State::active || state_ == State::ended)) return *refusal;
   if (auto over = check_before_end()) return *over;
-  std::string text = "SELECT " + guard() + "; ";
-  if (!read_only_) text += timed_constraints();
+  const std::string text = read_only_ ? still_reads : timed_constraints();
   // A row that cannot be inserted fails the transaction, and then COMMIT rolls it back.
   const Answer answer = session().exec(text + row + "COMMIT");
   if (!answer.ok()) return after_failure(answer);

@@ -11,9 +11,10 @@
 
 namespace assent::detail::postgres {
 
-/// BEGIN with everything a branch needs, as one query string: isolation, read-only, the mark that prepare() looks for,
-/// the name under which others find the session, and the deadline.
-std::string begin_text(const Xid& xid, const StartOptions& options);
+/// BEGIN with everything a branch needs, as one query string: isolation, read-only, the deadline, and as
+/// application_name the branch's mark (carrier_name()), by which others find the session, and which tells that this
+/// transaction is still the branch's.
+std::string begin_text(const std::string& mark, const StartOptions& options);
 
 /// A branch on a session.
 ///
@@ -25,10 +26,10 @@ class OpenBranch final : public Branch {
   using Lease = Pool<Session>::Lease;
 
   /// On a pooled session in which begin_text() has succeeded.
-  OpenBranch(Lease lease, Xid xid, const StartOptions& options, bool witness);
+  OpenBranch(Lease lease, Xid xid, std::string mark, const StartOptions& options, bool witness);
   /// On a borrowed connection, the same; `borrowed` outlives the branch.
-  OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid, const StartOptions& options,
-             bool witness);
+  OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid, std::string mark,
+             const StartOptions& options, bool witness);
   ~OpenBranch() override;
 
   const Xid& xid() const override { return xid_; }
@@ -54,7 +55,6 @@ class OpenBranch final : public Branch {
   std::optional<Reply> check_before_end();
   std::string prepare_text() const;
   std::string commit_text() const;
-  std::string guard() const;
   std::string timed_constraints() const;
   Reply commit_with(const std::string& row);
   Reply finish(Reply reply);

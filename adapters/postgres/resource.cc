@@ -34,6 +34,12 @@ std::optional<Reply> refuse_xid(const Xid& xid) {
   return Reply::not_done(Code::invalid, "gtrid must have 1 to 64 bytes and bqual at most 64");
 }
 
+Reply mute() {
+  return Reply::not_done(Code::resource_error,
+                         "what answers does not report a changed application_name, by which a branch is known: connect "
+                         "to the server itself, or through a pooler that reports it");
+}
+
 bool session_died(const Reply& reply) {
   return reply.code == Code::resource_failed;
 }
@@ -111,7 +117,8 @@ Result<std::unique_ptr<Branch>> Resource::start(const Xid& xid, const StartOptio
   if (options.deadline && *options.deadline <= std::chrono::steady_clock::now()) {
     return Reply::not_done(Code::rb_timeout, "the deadline has passed");
   }
-  const std::string begin = begin_text(xid, options);
+  const std::string mark = carrier_name(xid);
+  const std::string begin = begin_text(mark, options);
   for (bool again = true;; again = false) {
     Result<Lease> lease = branches_.take(options.deadline, options.place);
     if (!lease) return lease.failure();
@@ -119,10 +126,11 @@ Result<std::unique_ptr<Branch>> Resource::start(const Xid& xid, const StartOptio
     Answer answer;
     if (session.drain()) {
       answer = session.exec(begin);
+      if (answer.ok() && !session.reports_name(mark)) return mute();
       if (answer.ok()) {
         try {
           return std::unique_ptr<Branch>(
-              std::make_unique<OpenBranch>(std::move(lease).value(), xid, options, witness_.load()));
+              std::make_unique<OpenBranch>(std::move(lease).value(), xid, mark, options, witness_.load()));
         } catch (const std::exception& failure) {
           return Reply::not_done(Code::resource_error, one_line(failure.what()));
         }
@@ -165,14 +173,15 @@ Result<std::unique_ptr<Branch>> Resource::adopt(NativeConnection& borrowed, cons
     return Reply::not_done(Code::invalid, "the connection to adopt leads to " + session->identity().text() +
                                               ", the resource " + name_ + " is " + ours.text());
   }
-  const Answer answer = session->exec(begin_text(xid, options));
-  if (!answer.ok()) {
+  const std::string mark = carrier_name(xid);
+  const Answer answer = session->exec(begin_text(mark, options));
+  if (!answer.ok() || !session->reports_name(mark)) {
     static_cast<void>(session->exec("ROLLBACK"));
-    return failure_of(answer);
+    return answer.ok() ? mute() : failure_of(answer);
   }
   try {
     return std::unique_ptr<Branch>(
-        std::make_unique<OpenBranch>(Session::borrow(raw), borrowed, xid, options, witness_.load()));
+        std::make_unique<OpenBranch>(Session::borrow(raw), borrowed, xid, mark, options, witness_.load()));
   } catch (const std::exception& failure) {
     static_cast<void>(session->exec("ROLLBACK"));
     return Reply::not_done(Code::outside, "the connection to adopt is in use: " + one_line(failure.what()));

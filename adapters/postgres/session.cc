@@ -88,6 +88,11 @@ std::string_view Session::system_identifier() const {
   return std::string_view(identity_.system).substr(std::min(system_prefix.size(), identity_.system.size()));
 }
 
+bool Session::reports_name(std::string_view name) const {
+  const char* const reported = PQparameterStatus(connection_, "application_name");
+  return reported != nullptr && reported == name;
+}
+
 void Session::begin_reset() {
   resetting_ = PQsendQuery(connection_, "DISCARD ALL") == 1;
 }

@@ -41,6 +41,9 @@ class Session {
   std::string_view system_identifier() const;
 
   PGTransactionStatusType transaction_status() const { return PQtransactionStatus(connection_); }
+  /// What the server last said of application_name: it tells each change before it takes the next statement (it is one
+  /// of the parameters that are reported), also that SET LOCAL has ended with its transaction.
+  bool reports_name(std::string_view name) const;
   bool idle() const { return PQstatus(connection_) == CONNECTION_OK && transaction_status() == PQTRANS_IDLE; }
 
   /// Sends DISCARD ALL without waiting: what an application left in the session (SET, prepared statements, session

@@ -522,6 +522,21 @@ TEST_P(EveryMessage, of_the_question_for_a_carrier_that_lives_is_never_answered_
   });
 }
 
+using PostgresBehindAPooler = EveryMessage;
+
+TEST_P(PostgresBehindAPooler, opens_no_branch_when_changes_of_application_name_are_kept_from_it) {
+  proxy_->withhold("application_name");
+  const auto wire = open_through_proxy();
+  ASSERT_TRUE(wire->probe());
+  const auto branch = wire->start(fresh(), {});
+  ASSERT_FALSE(branch);
+  EXPECT_EQ(branch.failure().code, Code::resource_error);
+  EXPECT_EQ(branch.failure().certainty, Certainty::not_done);
+  EXPECT_NE(branch.failure().text.find("does not report a changed application_name"), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(On, PostgresBehindAPooler, ::testing::Values(Server::postgres),
+                         [](const auto& each) { return std::string(name(each.param)); });
 INSTANTIATE_TEST_SUITE_P(On, EveryMessage, ::testing::Values(Server::postgres, Server::mariadb, Server::mysql),
                          [](const auto& each) { return std::string(name(each.param)); });
 

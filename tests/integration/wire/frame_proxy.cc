@@ -49,6 +49,7 @@ struct FrameProxy::Shared {
   Fault fault = Fault::cut_before;
   bool struck = false;
   std::string struck_at;
+  std::string withheld;    ///< part of the names of replies that do not pass; empty: none
   std::size_t ending = 0;  ///< lines whose client is gone and whose server is not
 
   /// What becomes of this message, if it is the one.
@@ -58,6 +59,11 @@ struct FrameProxy::Shared {
     struck = true;
     struck_at = what;
     return fault;
+  }
+
+  bool withholds(const std::string& what) const {
+    const std::lock_guard lock(mutex);
+    return !withheld.empty() && what.find(withheld) != std::string::npos;
   }
 };
 
@@ -135,6 +141,7 @@ struct FrameProxy::Line {
     while (client >= 0) {
       const std::string message = take(replies, true);
       if (message.empty()) return true;
+      if (shared->withholds(name(message))) continue;
       const auto met = shared->meets("reply " + name(message));
       if (!met || met == Fault::cut_after) send_all(client, message);
       if (!met) continue;
@@ -251,6 +258,11 @@ void FrameProxy::accept_lines() {
     });
     lines_.push_back(std::make_unique<Line>(protocol_, client, server, shared_));
   }
+}
+
+void FrameProxy::withhold(std::string part) {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->withheld = std::move(part);
 }
 
 void FrameProxy::arm(std::size_t number, Fault fault) {

@@ -41,6 +41,9 @@ class FrameProxy {
   /// The message that it struck, for people: "reply 'Z'".
   std::string struck_at() const;
 
+  /// From now on no reply passes in whose name (struck_at()) this stands.
+  void withhold(std::string part);
+
   /// Sends on what is held, and returns when every server has ended the lines whose client is gone.
   void let_go();
 
