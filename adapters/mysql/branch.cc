@@ -77,9 +77,7 @@ Statements reset(const Facts& facts, const Settings& settings) {
   }
   if (!facts.isolation_variable.empty()) set += "," + facts.isolation_variable + "=DEFAULT";
   if (!facts.read_only_variable.empty()) set += "," + facts.read_only_variable + "=0";
-  // What SET NAMES sets; the connection's collation goes with its character set.
-  for (const char* of : {"client", "results", "connection"}) set += std::string(",character_set_") + of + "=utf8mb4";
-  return {set, "USE " + identifier(settings.schema)};
+  return {set + ",NAMES utf8mb4", "USE " + identifier(settings.schema)};
 }
 
 class OpenBranch final : public Branch {
@@ -153,7 +151,8 @@ Statements OpenBranch::clean_up() {
   if (!borrowed_) return reset(session().facts(), manager_->settings());
   Statements out;
   if (!restore_.empty()) out.push_back(restore_);
-  out.push_back("DO RELEASE_LOCK(" + lock() + ")");
+  // As often as prepare() took it. Of another session's it would release nothing.
+  out.push_back("DO RELEASE_LOCK(" + lock() + "),RELEASE_LOCK(" + lock() + ")");
   return out;
 }
 
@@ -204,7 +203,9 @@ std::optional<Reply> OpenBranch::start() {
     restore_ = "SET SESSION " + limit + "=" + own.rows[0][0][0].value_or("0") +
                ",innodb_lock_wait_timeout=" + own.rows[0][0][1].value_or("50");
   }
-  Statements statements = {"SELECT GET_LOCK(" + lock() + ",0)"};
+  Statements statements;
+  // What a reader does, nobody has to finish.
+  if (!options_.read_only) statements.push_back(hold(lock(), 0));
   if (options_.deadline) statements.push_back(bound_statements(facts, *options_.deadline));
   for (std::string& each : characteristics(options_, facts)) statements.push_back(std::move(each));
   const std::size_t xa_start = statements.size();
@@ -220,22 +221,20 @@ std::optional<Reply> OpenBranch::start() {
       answer = session().run(statements);
     }
   }
-  const bool locked = answer.value(0) == "1";
-  if (answer.ok() && locked) {
+  if (answer.ok()) {
     watch();
     return std::nullopt;
   }
-  Reply reply = answer.ok() ? Reply::not_done(Code::duplicate, "another session carries " + xid_.text())
-                            : refused(*answer.failure);
-  if (!answer.ok() && answer.failure->number == dup_entry) {
+  Reply reply = refused(*answer.failure);
+  if (answer.completed == 0 && answer.failure->number == out_of_range) {
+    reply = Reply::not_done(Code::duplicate, "another session carries " + xid_.text());
+  } else if (answer.failure->number == dup_entry) {
     reply =
         Reply::not_done(Code::duplicate, xid_.text() + " was used or settled before: " + answer.failure->describe());
   }
   if (borrowed_ && !session().lost()) {
     if (answer.completed > xa_start) static_cast<void>(session().run({text("XA END "), text("XA ROLLBACK ")}));
-    Statements undo = clean_up();
-    if (!locked) undo.pop_back();  // another session's lock
-    if (!undo.empty()) static_cast<void>(session().run(undo));
+    static_cast<void>(session().run(clean_up()));
   }
   over(false);
   return reply;
@@ -300,28 +299,29 @@ Reply OpenBranch::prepare() {
   unwatch();
   if (options_.read_only) {
     // Nothing was written, so nothing is lost by rolling back, and nothing is forced.
-    Statements statements = {text("XA END "), text("XA ROLLBACK ")};
-    const std::size_t verbs = statements.size();
-    for (std::string& each : clean_up()) statements.push_back(std::move(each));
-    const Answer answer = session().run(statements);
-    if (answer.completed < verbs) return abandon(*answer.failure, "prepare");
-    over(answer.ok());
+    const Answer answer = session().run({text("XA END "), text("XA ROLLBACK ")}, clean_up());
+    if (!answer.ok()) return abandon(*answer.failure, "prepare");
+    over(true);
     return {Code::read_only, Certainty::done, ""};
   }
   const Answer answer = session().run(
       {// The application may have released all its locks, and with them the proof of who carries the branch.
-       "SELECT IF(IS_USED_LOCK(" + lock() + ")=CONNECTION_ID(),1,GET_LOCK(" + lock() + ",0))",
+       hold(lock(), 0),
        // Refused if another branch, or none, is open here: what is prepared is what start() began.
        text("XA END "), unbounded("XA PREPARE ")});
-  if (!answer.ok()) return abandon(*answer.failure, "prepare");
-  state_ = State::prepared;
-  if (answer.value(0) == "1") return Reply::ok();
-  // Recovery holds the lock and believes this branch to be without a session.
-  const Reply undone = finish_prepared("XA ROLLBACK ", false);
-  if (undone.is_ok()) {
-    return Reply::not_done(Code::rb_other, "the session gave up the lock of " + xid_.text() + ", and recovery took it");
+  if (answer.ok()) {
+    state_ = State::prepared;
+    return Reply::ok();
   }
-  return Reply::unknown(Code::resource_failed, undone.text);
+  // Only an ended branch can be rolled back.
+  if (answer.completed == 0 && !answer.failure->lost) static_cast<void>(session().run({text("XA END ")}));
+  Reply reply = abandon(*answer.failure, "prepare");
+  if (undone_ && answer.completed == 0 && answer.failure->number == out_of_range) {
+    // Recovery holds the lock and believes this branch to be without a session.
+    reply =
+        Reply::not_done(Code::rb_other, "the session gave up the lock of " + xid_.text() + ", and recovery took it");
+  }
+  return reply;
 }
 
 Reply OpenBranch::commit_deciding(const std::string& decision) {
@@ -340,18 +340,15 @@ Reply OpenBranch::commit_alone(const char* verb, Statements before) {
   const std::size_t end_at = statements.size();
   statements.push_back(text("XA END "));
   statements.push_back(unbounded("XA COMMIT ", " ONE PHASE"));
-  const std::size_t verbs = statements.size();
-  for (std::string& each : clean_up()) statements.push_back(std::move(each));
-  const Answer answer = session().run(statements);
-  if (answer.completed >= verbs) {
-    // Committed; what failed after that, if anything, costs the session only.
-    over(answer.ok());
+  const Answer answer = session().run(statements, clean_up());
+  if (answer.ok()) {
+    over(true);
     return Reply::ok();
   }
   // Only an ended branch can be rolled back.
   if (answer.completed < end_at && !answer.failure->lost) static_cast<void>(session().run({text("XA END ")}));
   Reply reply = abandon(*answer.failure, verb);
-  if (undone_ && answer.failure->number == several_rows) {
+  if (undone_ && answer.failure->number == out_of_range) {
     reply =
         Reply::not_done(Code::rb_other,
                         "a last resource must commit durably, and keep the branch's row in assent_witness: check "
@@ -373,11 +370,9 @@ Reply OpenBranch::finish_prepared(const char* verb, bool commit) {
       statements.emplace_back("SET SESSION max_statement_time=0");
     for (std::string& each : manager_->witness().force_rollback(xid_)) statements.push_back(std::move(each));
   }
-  const std::size_t verbs = statements.size();
-  for (std::string& each : clean_up()) statements.push_back(std::move(each));
-  const Answer answer = session().run(statements);
-  if (answer.completed >= verbs) {
-    over(answer.ok());
+  const Answer answer = session().run(statements, clean_up());
+  if (answer.ok()) {
+    over(true);
     return Reply::ok();
   }
   if (answer.completed >= 1) {
@@ -415,15 +410,12 @@ Reply OpenBranch::rollback() {
   if (state_ == State::prepared) return finish_prepared("XA ROLLBACK ", false);
   if (!in_work()) return wrong_state("rollback");
   unwatch();
-  Statements statements = {text("XA END "), unbounded("XA ROLLBACK ")};
-  const std::size_t verbs = statements.size();
-  for (std::string& each : clean_up()) statements.push_back(std::move(each));
-  const Answer answer = session().run(statements);
-  if (answer.completed >= verbs) {
-    over(answer.ok());
+  const Answer answer = session().run({text("XA END "), unbounded("XA ROLLBACK ")}, clean_up());
+  if (answer.ok()) {
+    over(true);
     return Reply::ok();
   }
-  if (answer.completed + 1 == verbs && tells_rollback(*answer.failure)) {
+  if (answer.completed == 1 && tells_rollback(*answer.failure)) {
     over(session().run(clean_up()).ok());
     return Reply::ok();
   }

@@ -10,7 +10,6 @@ namespace assent::mysql {
 enum ServerError : int {
   dup_entry = 1062,
   wrong_value_count = 1136,
-  several_rows = 1242,
   unknown_thread = 1094,
   kill_denied = 1095,
   no_such_table = 1146,
@@ -27,6 +26,7 @@ enum ServerError : int {
   in_transaction = 1568,
   xa_rbtimeout = 1613,
   xa_rbdeadlock = 1614,
+  out_of_range = 1690,
   statement_timeout_mariadb = 1969,
   out_of_sync = 2014,
   query_timeout_mysql = 3024,

@@ -23,11 +23,6 @@ constexpr int looks = 3;
 
 constexpr const char* end_of_turn = "SET @assent_released=RELEASE_ALL_LOCKS(),SESSION wait_timeout=DEFAULT";
 
-/// A statement that takes the lock or fails, so that nothing behind it in the same round trip is executed without it.
-std::string hold(const std::string& lock, std::uint32_t wait_s) {
-  return "SELECT IF(GET_LOCK(" + lock + "," + std::to_string(wait_s) + ")=1,1,(SELECT 1 UNION SELECT 2))";
-}
-
 }  // namespace
 
 void Manager::note_free(const Xid& xid) {
@@ -170,7 +165,7 @@ Reply Manager::finish_in_turn(Session& session, const Xid& xid, Verb verb, const
     const std::string text = about + why.describe();
     if (why.lost) return Reply::unknown(Code::resource_failed, text);
     if (answer.completed < verb_at) {
-      if (why.number != several_rows) return Reply::not_done(code_of(why), text);
+      if (why.number != out_of_range) return Reply::not_done(code_of(why), text);
       return Reply::not_done(Code::retry, xid.text() + ": a session has taken the lock of its carrier again");
     }
     if (why.number == xa_rbrollback) {

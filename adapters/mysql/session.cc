@@ -7,6 +7,7 @@
 #include <cppconn/statement.h>
 #include <mysql_driver.h>
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
@@ -186,7 +187,9 @@ Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection, co
 
 Session::~Session() {
   // The socket is the parent's: a goodbye on it would end the parent's session.
-  if (process_.in_child() || driver_life().over) static_cast<void>(owned_.release());
+  if (!process_.in_child() && !driver_life().over) return;
+  static_cast<void>(asked_behind_.release());
+  static_cast<void>(owned_.release());
 }
 
 std::optional<Failure> Session::ask_facts() {
@@ -225,8 +228,9 @@ std::optional<Failure> Session::ask_identity(const std::string& schema) {
   return std::nullopt;
 }
 
-Answer Session::run(const std::vector<std::string>& statements) {
+Answer Session::run(const std::vector<std::string>& statements, const std::vector<std::string>& behind) {
   Answer out;
+  if (asked_behind_ && !process_.in_child() && prepare_thread()) take_answers_behind();
   if (lost()) {
     out.failure = Failure{0, "", lost_ ? "the session is gone" : "the session belongs to the parent process", true};
     return out;
@@ -235,7 +239,11 @@ Answer Session::run(const std::vector<std::string>& statements) {
     out.failure = Failure{0, "", exiting, true};
     return out;
   }
-  if (several_statements_ || statements.size() == 1) return run_together(statements);
+  if (several_statements_ || (statements.size() == 1 && behind.empty())) {
+    out = run_together(statements, behind);
+    if (borrowed()) take_answers_behind();
+    return out;
+  }
   for (const std::string& statement : statements) {
     Answer one = run_together({statement});
     if (!one.ok()) {
@@ -245,15 +253,33 @@ Answer Session::run(const std::vector<std::string>& statements) {
     ++out.completed;
     out.rows.push_back(std::move(one.rows.front()));
   }
+  for (const std::string& statement : behind) {
+    if (!run_together({statement}).ok()) break;
+  }
   return out;
 }
 
-Answer Session::run_together(const std::vector<std::string>& statements) {
+void Session::take_answers_behind() {
+  if (!asked_behind_) return;
+  try {
+    for (; answers_behind_ > 0; --answers_behind_) static_cast<void>(asked_behind_->getMoreResults());
+  } catch (const std::exception&) {
+    lost_ = !borrowed();
+  }
+  asked_behind_.reset();
+}
+
+Answer Session::run_together(const std::vector<std::string>& statements, const std::vector<std::string>& behind) {
   std::string text;
-  for (const std::string& statement : statements) text += (text.empty() ? "" : ";") + statement;
+  const auto add = [&text](const std::string& statement) {
+    if (!text.empty()) text += ';';
+    text += statement;
+  };
+  std::ranges::for_each(statements, add);
+  std::ranges::for_each(behind, add);
   Answer out;
   try {
-    const std::unique_ptr<sql::Statement> statement(connection_->createStatement());
+    std::unique_ptr<sql::Statement> statement(connection_->createStatement());
     bool has_rows = statement->execute(text);
     while (true) {
       out.rows.push_back(has_rows ? read_rows(*statement) : std::vector<Row>{});
@@ -263,6 +289,8 @@ Answer Session::run_together(const std::vector<std::string>& statements) {
       if (out.completed == statements.size()) break;
       has_rows = statement->getMoreResults();
     }
+    answers_behind_ = behind.size();
+    if (answers_behind_ > 0) asked_behind_ = std::move(statement);
   } catch (const sql::SQLException& error) {
     out.failure = failure_from(error);
   } catch (const std::exception& error) {

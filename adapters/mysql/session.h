@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cppconn/connection.h>
+#include <cppconn/statement.h>
 
 #include <cstdint>
 #include <memory>
@@ -60,8 +61,10 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// In one round trip where the session can, otherwise one by one.
-  Answer run(const std::vector<std::string>& statements);
+  /// In one round trip where the session can, otherwise one by one. `behind` is executed when all of them succeeded,
+  /// and not waited for: its answers, without rows, are taken before the next run(); one that fails loses the session.
+  /// A borrowed session waits for it, and keeps its failure to itself.
+  Answer run(const std::vector<std::string>& statements, const std::vector<std::string>& behind = {});
 
   sql::Connection& connection() { return *connection_; }
   const Facts& facts() const { return facts_; }
@@ -74,10 +77,13 @@ class Session {
   Session() = default;
   std::optional<Failure> ask_facts();
   std::optional<Failure> ask_identity(const std::string& schema);
-  Answer run_together(const std::vector<std::string>& statements);
+  Answer run_together(const std::vector<std::string>& statements, const std::vector<std::string>& behind = {});
+  void take_answers_behind();
 
   std::unique_ptr<sql::Connection> owned_;
   sql::Connection* connection_ = nullptr;
+  std::unique_ptr<sql::Statement> asked_behind_;  ///< while answers are to be taken
+  std::size_t answers_behind_ = 0;
   Facts facts_;
   bool several_statements_ = true;
   bool lost_ = false;

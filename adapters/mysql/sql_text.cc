@@ -1,13 +1,19 @@
 #include "assent/adapters/mysql/sql_text.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 namespace assent::mysql {
 namespace {
 
 std::string lock(std::string_view prefix, const Xid& branch) {
   const Xid xid = branch.undecided();
   // The length keeps (ab, c) and (a, bc) apart.
-  return "CONCAT('" + std::string(prefix) + "',SHA2(CONCAT('" + std::to_string(xid.gtrid.size()) + ":'," +
-         binary_literal(xid.gtrid) + "," + binary_literal(xid.bqual) + "),224))";
+  const std::string whole = std::to_string(xid.gtrid.size()) + ':' + xid.gtrid + xid.bqual;
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits(whole.data(), whole.size()));
+  const std::string_view bytes(reinterpret_cast<const char*>(digest.digest), sizeof digest.digest);
+  return '\'' + std::string(prefix) + to_hex(bytes) + '\'';
 }
 
 }  // namespace
@@ -39,6 +45,14 @@ std::string carrier_lock(const Xid& xid) {
 
 std::string recovery_lock(const Xid& xid) {
   return lock("assent!", xid);
+}
+
+std::string require(const std::string& condition) {
+  return "SET @assent_required=IF(" + condition + ",1,EXP(710))";
+}
+
+std::string hold(const std::string& lock, std::uint32_t wait_s) {
+  return require("GET_LOCK(" + lock + ',' + std::to_string(wait_s) + ")=1");
 }
 
 bool is_ours(const Xid& xid) {

@@ -26,8 +26,8 @@ std::string Witness::insert(const Xid& xid, char state) const {
 
 std::vector<std::string> Witness::decide(const Xid& xid, const std::string& decision) const {
   return {"UPDATE " + table_ + " SET decision=" + binary_literal(decision) + " WHERE " + key(xid),
-          "SELECT IF(ROW_COUNT()=1 AND @@GLOBAL.innodb_flush_log_at_trx_commit=1 AND "
-          "(@@GLOBAL.log_bin=0 OR @@GLOBAL.sync_binlog=1),1,(SELECT 1 UNION SELECT 2))"};
+          require("ROW_COUNT()=1 AND @@GLOBAL.innodb_flush_log_at_trx_commit=1 AND (@@GLOBAL.log_bin=0 OR "
+                  "@@GLOBAL.sync_binlog=1)")};
 }
 
 Result<std::vector<KeptDecision>> Witness::decisions(Session& session) const {
