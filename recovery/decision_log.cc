@@ -35,6 +35,12 @@
 namespace assent {
 namespace {
 
+void tell(log::Waiter* waiter) {
+  if (waiter->has_thread()) return waiter->tell(log::Waiter::Word::answered);
+  const std::unique_ptr<log::Waiter> patient(waiter);
+  patient->told(patient->forced);
+}
+
 class SegmentedLog final : public DecisionLog {
  public:
   SegmentedLog(FileSystem& files, std::string directory, LogOptions options)
@@ -137,8 +143,8 @@ class SegmentedLog final : public DecisionLog {
     return result;
   }
 
-  void lead(Lock& lock);
-  void call_next();
+  void lead(Lock lock);
+  void call(log::Waiter& next);
   void tell_answered(Lock& lock);
   void write_batch(Lock& lock);
   Share gather(std::size_t limit);
@@ -175,7 +181,7 @@ class SegmentedLog final : public DecisionLog {
   bool busy_ = false;
   bool begun_ = false;
   std::deque<log::Waiter*> queue_;
-  std::vector<std::unique_ptr<log::Waiter>> answered_;  // whom the leader has still to tell
+  std::vector<log::Waiter*> answered_;  // whom the leader has still to tell
   std::string batch_;
   std::string lazy_;                  // whole records
   std::uint64_t lazy_durable_ = 0;    // bytes that have left lazy_ for the disk
@@ -438,8 +444,12 @@ Forced SegmentedLog::submit(log::Waiter& me) noexcept {
   Lock lock(mutex_);
   if (poisoned_) return Forced::refused;
   queue_.push_back(&me);
-  me.turn.wait(lock, [&] { return me.done || (!busy_ && queue_.front() == &me); });
-  if (!me.done) lead(lock);
+  if (busy_ || queue_.size() > 1) {
+    lock.unlock();
+    if (me.await() == log::Waiter::Word::answered) return me.forced;
+    lock.lock();
+  }
+  lead(std::move(lock));
   return me.forced;
 }
 
@@ -448,37 +458,36 @@ void SegmentedLog::submit(std::unique_ptr<log::Waiter> patient) noexcept {
     const Lock lock(mutex_);
     if (!poisoned_) {
       queue_.push_back(patient.release());
-      if (!busy_ && queue_.size() == 1) call_next();
+      if (!busy_ && queue_.size() == 1) call(*queue_.front());
       return;
     }
   }
   patient->told(Forced::refused);
 }
 
-void SegmentedLog::lead(Lock& lock) {
+void SegmentedLog::lead(Lock lock) {
   busy_ = true;
   const log::Waiter& me = *queue_.front();
   while (!me.done) write_batch(lock);
   if (!poisoned_) make_spare_early(lock);
   busy_ = false;
-  call_next();
-  tell_answered(lock);
+  // The next batch first: whom this one answers can be told beside it. Nobody but who is told comes before it now.
+  log::Waiter* const next = queue_.empty() ? nullptr : queue_.front();
+  const auto answered = std::exchange(answered_, {});
+  lock.unlock();
+  if (next != nullptr) call(*next);
+  std::ranges::for_each(answered, tell);
 }
 
-void SegmentedLog::call_next() {
-  if (queue_.empty()) return;
-  log::Waiter& next = *queue_.front();
-  if (next.has_thread()) return next.turn.notify_one();
-  next.call_writer([this]() noexcept {
-    Lock lock(mutex_);
-    lead(lock);
-  });
+void SegmentedLog::call(log::Waiter& next) {
+  if (next.has_thread()) return next.tell(log::Waiter::Word::lead);
+  next.call_writer([this]() noexcept { lead(Lock(mutex_)); });
 }
 
 void SegmentedLog::tell_answered(Lock& lock) {
   const auto answered = std::exchange(answered_, {});
   lock.unlock();
-  for (const auto& each : answered) each->told(each->forced);
+  std::ranges::for_each(answered, tell);
   lock.lock();
 }
 
@@ -514,11 +523,7 @@ void SegmentedLog::answer_first(std::size_t count, Forced forced) {
     }
     waiter->forced = forced;
     waiter->done = true;
-    if (waiter->has_thread()) {
-      waiter->turn.notify_one();
-    } else {
-      answered_.emplace_back(waiter);
-    }
+    answered_.push_back(waiter);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,19 +14,35 @@ namespace assent::log {
 
 /// Who waits in the queue of the decision log until a record is written; without a record, until all is that was only
 /// said. A thread that waits has it on its stack. One that no thread waits for (DecisionLog::force_then) is owned by
-/// the queue.
+/// the queue, and then by whoever tells it.
 struct Waiter {
+  enum class Word { none, lead, answered };
+
   explicit Waiter(std::optional<Record> of) : record(std::move(of)) {
     if (record) append(bytes, *record);
   }
   bool has_thread() const { return told == nullptr; }
 
+  /// The thread's own: it needs no lock that another thread may hold, and once it is answered, it and the waiter go.
+  Word await() {
+    std::unique_lock lock(mutex);
+    turn.wait(lock, [this] { return word != Word::none; });
+    return word;
+  }
+  void tell(Word what) {
+    const std::lock_guard lock(mutex);
+    word = what;
+    turn.notify_one();
+  }
+
   std::optional<Record> record;
   std::string bytes;
-  bool done = false;
+  bool done = false;  ///< `forced` is known
   Forced forced = Forced::refused;
-  Condition turn;                    ///< of the thread
-  std::function<void(Forced)> told;  ///< where there is none, as what follows
+  Mutex mutex;  ///< of what follows
+  Condition turn;
+  Word word = Word::none;
+  std::function<void(Forced)> told;  ///< where there is no thread, as what follows
   DecisionLog::Post call_writer;
 };
 
