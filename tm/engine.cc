@@ -341,7 +341,10 @@ Outcome Engine::conclude(Driver& driver) {
   if (all_committed) {
     for (std::size_t i = 0; i < state.branches.size(); ++i) {
       if (machine.branches()[i].state != two_phase::BranchState::committed) continue;
-      const auto& manager = state.branches[i].resource->manager;
+      const Enlisted& each = state.branches[i];
+      // Without its branch it was settled.
+      if (each.branch && !each.branch->has_witness()) continue;
+      const auto& manager = each.resource->manager;
       sweep = sweeper_->add(manager, Xid::of(state.id, manager->name())) || sweep;
     }
   }

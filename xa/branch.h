@@ -86,6 +86,9 @@ class Branch {
   virtual std::string evidence() const = 0;
   static constexpr std::size_t max_evidence = 128;
 
+  /// Of a branch that is committed: it has left what ResourceManager::forget() takes away.
+  virtual bool has_witness() const { return true; }
+
  protected:
   Branch() = default;
 };

@@ -146,13 +146,18 @@ Reply Witness::forget(Session& session, const std::vector<Xid>& xids) const {
     if (is_ours(xid)) ours.push_back(&xid);
   }
   for (std::size_t at = 0; at < ours.size(); at += forget_batch) {
-    // One statement a row, by the whole primary key: a list of keys could be read by a scan, and that waits for the
-    // rows of branches that are open. One transaction and so one sync for the batch.
-    std::vector<std::string> statements = {"START TRANSACTION"};
+    // Row by row by the whole primary key, whatever the optimizer thinks: a list of keys could be read by a scan, and
+    // that waits for the rows of branches that are open. One transaction, and so one sync, for the batch.
+    std::string keys;
     const std::size_t end = std::min(ours.size(), at + forget_batch);
-    for (std::size_t i = at; i < end; ++i) statements.push_back("DELETE FROM " + table_ + " WHERE " + key(*ours[i]));
-    statements.emplace_back("COMMIT");
-    const Answer answer = session.run(statements);
+    for (std::size_t i = at; i < end; ++i) {
+      keys += keys.empty() ? "SELECT " : " UNION ALL SELECT ";
+      keys += binary_literal(ours[i]->undecided().gtrid) + " AS g," + binary_literal(ours[i]->bqual) + " AS b";
+    }
+    const Answer answer = session.run({"START TRANSACTION",
+                                       "DELETE w FROM (" + keys + ") AS k STRAIGHT_JOIN " + table_ +
+                                           " AS w FORCE INDEX (PRIMARY) ON w.gtrid=k.g AND w.bqual=k.b",
+                                       "COMMIT"});
     if (answer.ok()) continue;
     static_cast<void>(session.run({"ROLLBACK"}));
     return failed(*answer.failure);

@@ -264,6 +264,7 @@ Reply OpenBranch::commit_with(const std::string& row) {
   const Answer answer = session().exec(text + row + "COMMIT");
   if (!answer.ok()) return after_failure(answer);
   if (answer.tag() != "COMMIT") return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
+  has_row_ = !row.empty();
   return finish(Reply::ok());
 }
 

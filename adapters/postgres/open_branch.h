@@ -42,6 +42,7 @@ class OpenBranch final : public Branch {
   void send_ahead(Verb verb) override;
   Reply set_deadline(std::optional<std::chrono::steady_clock::time_point> deadline) override;
   std::string evidence() const override { return evidence_; }
+  bool has_witness() const override { return has_row_; }
 
   /// The application's transaction object. Valid until end() or any later verb. Throws Error{misuse} when the branch
   /// is not active.
@@ -75,6 +76,7 @@ class OpenBranch final : public Branch {
   std::optional<std::chrono::steady_clock::time_point> deadline_;
   std::chrono::milliseconds granted_{0};
   std::string evidence_;
+  bool has_row_ = false;  ///< committed with a row of its own, which what is prepared has no need of
 };
 
 }  // namespace assent::detail::postgres

@@ -16,6 +16,7 @@ class NullBranch : public Branch {
   Reply rollback() override { return Reply::ok(); }
   Reply set_deadline(std::optional<std::chrono::steady_clock::time_point>) override { return Reply::ok(); }
   std::string evidence() const override { return {}; }
+  bool has_witness() const override { return false; }
 
  private:
   const Xid xid_;
