@@ -69,8 +69,8 @@ class SegmentedLog final : public DecisionLog {
   Incarnation begin_incarnation() override;
   std::vector<IncarnationRecord> incarnations() const override;
 
-  Forced force(const Decision& decision) override;
-  void force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) override;
+  Forced force(Decision decision) override;
+  void force_then(Decision decision, std::function<void(Forced)> done, const Post& post) override;
   void finish(const TransactionId& id) noexcept override;
   void finish_recovered(const TransactionId& id) noexcept override;
   void raise_mark(Incarnation incarnation, std::uint64_t mark) noexcept override;
@@ -129,7 +129,7 @@ class SegmentedLog final : public DecisionLog {
   }
 
   void say(const log::Record& record);
-  log::Record record_of(const Decision& decision) const;
+  log::Record record_of(Decision decision) const;
   Forced submit(log::Waiter& me) noexcept;
   void submit(std::unique_ptr<log::Waiter> patient) noexcept;
   void force_record(log::Record record, const std::string& what);
@@ -303,26 +303,26 @@ std::vector<IncarnationRecord> SegmentedLog::incarnations() const {
   return out;
 }
 
-log::Record SegmentedLog::record_of(const Decision& decision) const {
+log::Record SegmentedLog::record_of(Decision decision) const {
   if (decision.id.kind != DeciderKind::log || decision.id.log != id_) {
     throw Error(ErrorCode::misuse, "the decision " + decision.id.text() + " belongs to another decider",
                 "force it in the log that it names");
   }
-  log::Record record(decision);
+  log::Record record(std::move(decision));
   if (const std::string why = log::unfit(record); !why.empty()) {
-    throw Error(ErrorCode::misuse, "the decision " + decision.id.text() + " cannot be logged: " + why,
+    throw Error(ErrorCode::misuse, "the decision " + std::get<Decision>(record).id.text() + " cannot be logged: " + why,
                 "keep to the bounds of Decision and Branch::max_evidence");
   }
   return record;
 }
 
-Forced SegmentedLog::force(const Decision& decision) {
-  log::Waiter me(record_of(decision));
+Forced SegmentedLog::force(Decision decision) {
+  log::Waiter me(record_of(std::move(decision)));
   return submit(me);
 }
 
-void SegmentedLog::force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) {
-  auto patient = std::make_unique<log::Waiter>(record_of(decision));
+void SegmentedLog::force_then(Decision decision, std::function<void(Forced)> done, const Post& post) {
+  auto patient = std::make_unique<log::Waiter>(record_of(std::move(decision)));
   patient->told = std::move(done);
   patient->call_writer = post;
   submit(std::move(patient));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "assent/recovery/decision.h"
@@ -79,7 +80,7 @@ class DecisionLog {
   /// Blocks until the batch that carries the decision is durable, or is known not to be (group commit: the first
   /// waiter writes for all who came meanwhile; one fdatasync a batch). The decision is in unfinished() once durable or
   /// uncertain.
-  virtual Forced force(const Decision& decision) = 0;
+  virtual Forced force(Decision decision) = 0;
 
   /// Executes what it is given, soon, never in this call, in a thread that may wait for the disk; the log outlives
   /// that.
@@ -88,9 +89,9 @@ class DecisionLog {
   /// the thread that learns what became of it, perhaps in this call. Where no thread leads, `post` calls a writer: what
   /// it is given must not stand behind anything that itself waits for a decision.
   /// Throws what force() throws, and then `done` is never called. This one here waits.
-  virtual void force_then(const Decision& decision, std::function<void(Forced)> done, const Post& post) {
+  virtual void force_then(Decision decision, std::function<void(Forced)> done, const Post& post) {
     static_cast<void>(post);
-    done(force(decision));
+    done(force(std::move(decision)));
   }
 
   /// The transaction is over: every branch gave positive evidence of the decision, or, undecided, of being gone. The

@@ -24,7 +24,7 @@ class LogView : public DecisionLog {
   void adopt() override { refuse(); }
   Incarnation begin_incarnation() override { refuse(); }
   std::vector<IncarnationRecord> incarnations() const override;
-  Forced force(const Decision&) override { return Forced::refused; }
+  Forced force(Decision) override { return Forced::refused; }
   void finish(const TransactionId&) override {}
   void finish_recovered(const TransactionId&) override {}
   void raise_mark(Incarnation, std::uint64_t) override {}

@@ -19,7 +19,9 @@ struct Waiter {
   enum class Word { none, lead, answered };
 
   explicit Waiter(std::optional<Record> of) : record(std::move(of)) {
-    if (record) append(bytes, *record);
+    if (!record) return;
+    bytes.reserve(usual_bytes);
+    append(bytes, *record);
   }
   bool has_thread() const { return told == nullptr; }
 
@@ -34,6 +36,8 @@ struct Waiter {
     word = what;
     turn.notify_one();
   }
+
+  static constexpr std::size_t usual_bytes = 128;
 
   std::optional<Record> record;
   std::string bytes;

@@ -25,6 +25,12 @@ std::optional<BranchIndex> last_resource(const TransactionState& state) {
   return std::nullopt;
 }
 
+Event take_first(std::vector<Event>& inbox) {
+  Event event = std::move(inbox.front());
+  inbox.erase(inbox.begin());
+  return event;
+}
+
 /// Of every effect but Force and Over.
 BranchIndex branch_of(const Effect& effect) {
   return std::visit(
@@ -56,10 +62,7 @@ Effects Driver::begin_with(bool commit) {
 bool Driver::run(bool commit, bool may_stop) {
   execute(begin_with(commit));
   while (!over_) {
-    const Event event = next();
-    // Not while the decision is forced, nor after: then the deadline has ended.
-    if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
-    Effects effects = machine_.step(event);
+    Effects effects = has_own() ? step_own() : step(next());
     if (may_stop && decided_) {
       phase_two_ = std::move(effects);
       return false;
@@ -95,7 +98,6 @@ bool Driver::deadline_passed() const {
 }
 
 void Driver::execute(const Effects& effects) {
-  std::vector<const Effect*> at_once;
   Share mine;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
@@ -104,7 +106,6 @@ void Driver::execute(const Effects& effects) {
     }
     switch (manner_of(effect)) {
       case Manner::at_once:
-        at_once.push_back(&effect);
         break;
       case Manner::ahead:
         mine.ahead.push_back(effect);
@@ -122,24 +123,28 @@ void Driver::execute(const Effects& effects) {
   }
   const bool nothing_blocks = mine.ahead.empty() && !mine.blocking;
   if (by_events_ && !nothing_blocks) {
-    pool_for(mine.blocking ? *mine.blocking : mine.ahead.front()).post([self = shared_from_this(), mine] {
-      self->begin(mine);
-      self->finish(mine);
+    WorkerPool& pool = pool_for(mine.blocking ? *mine.blocking : mine.ahead.front());
+    pool.post([self = shared_from_this(), share = std::move(mine)] {
+      self->begin(share);
+      self->finish(share, [&](Event event) { self->post(std::move(event)); });
     });
     mine = {};
   }
   begin(mine);
-  for (const Effect* each : at_once) post(perform(*each));
-  finish(mine);
+  for (const Effect& effect : effects) {
+    if (!std::holds_alternative<Over>(effect) && manner_of(effect) == Manner::at_once) note(perform(effect));
+  }
+  finish(mine, [this](Event event) { note(std::move(event)); });
 }
 
 void Driver::begin(const Share& share) {
   for (const Effect& each : share.ahead) begin(each);
 }
 
-void Driver::finish(const Share& share) {
-  if (share.blocking) post(perform(*share.blocking));
-  for (const Effect& each : share.ahead) post(finish(each));
+template <class Tell>
+void Driver::finish(const Share& share, const Tell& tell_event) {
+  if (share.blocking) tell_event(perform(*share.blocking));
+  for (const Effect& each : share.ahead) tell_event(finish(each));
 }
 
 /// Phase two never queues behind phase one: a prepare may wait for what another transaction's commit sets free.
@@ -224,7 +229,7 @@ ForceResult Driver::force() {
 }
 
 void Driver::force_by_event() {
-  if (nobody_decides()) return post(LogForced{ForceResult::refused});
+  if (nobody_decides()) return note(LogForced{ForceResult::refused});
   // Thousands may wait here: what the votes needed goes.
   std::vector<Reply>().swap(ended_);
   tell(Force{}, false);
@@ -248,6 +253,7 @@ Decision Driver::decision() const {
   decision.id = state_->id;
   decision.label = state_->label;
   decision.decided_at_ms = unix_now_ms();
+  decision.branches.reserve(state_->branches.size());
   for (BranchIndex i = 0; i < state_->branches.size(); ++i) {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
     decision.branches.push_back({state_->branches[i].resource->manager->name(), evidence_[i]});
@@ -276,12 +282,26 @@ ForceResult Driver::forced(Forced forced) {
   return ForceResult::uncertain;
 }
 
+Effects Driver::step(const Event& event) {
+  // Not while the decision is forced, nor after: then the deadline has ended.
+  if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
+  return machine_.step(event);
+}
+
+Effects Driver::step_own() {
+  const Event event = std::move(own_[next_++]);
+  Effects effects = step(event);
+  if (!has_own()) {
+    own_.clear();
+    next_ = 0;
+  }
+  return effects;
+}
+
 Event Driver::next() {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [this] { return !inbox_.empty(); });
-  Event event = std::move(inbox_.front());
-  inbox_.erase(inbox_.begin());
-  return event;
+  return take_first(inbox_);
 }
 
 void Driver::post(Event event) {
@@ -299,20 +319,22 @@ void Driver::post(Event event) {
 
 void Driver::go_on() noexcept {
   while (!over_) {
-    std::optional<Event> event;
-    {
-      const std::lock_guard lock(mutex_);
+    Effects effects;
+    if (has_own()) {
+      effects = step_own();
+    } else {
+      // Thousands may wait for the log meanwhile.
+      std::vector<Event>().swap(own_);
+      std::unique_lock lock(mutex_);
       if (inbox_.empty()) {
         stepping_ = false;
         return;
       }
-      event = std::move(inbox_.front());
-      inbox_.erase(inbox_.begin());
+      const Event event = take_first(inbox_);
       if (inbox_.empty()) std::vector<Event>().swap(inbox_);
+      lock.unlock();
+      effects = step(event);
     }
-    // Not while the decision is forced, nor after: then the deadline has ended.
-    if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
-    const Effects effects = machine_.step(*event);
     if (may_stop_ && decided_ && answer_) engine_.decided_behind(*this);
     execute(effects);
   }

@@ -56,7 +56,8 @@ class Driver : public std::enable_shared_from_this<Driver> {
     std::optional<two_phase::Effect> blocking;
   };
   void begin(const Share& share);
-  void finish(const Share& share);
+  template <class Tell>
+  void finish(const Share& share, const Tell& tell_event);
   WorkerPool& pool_for(const two_phase::Effect& effect) const;
   /// Executes one effect, and tells the observer before and after: in two halves, so that the second can wait.
   two_phase::Event perform(const two_phase::Effect& effect);
@@ -64,8 +65,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   two_phase::Event finish(const two_phase::Effect& effect);
   two_phase::Event answer_to(const two_phase::Effect& effect);
   void tell(const two_phase::Effect& effect, bool done);
-  two_phase::Event next();
+  /// Of the thread that steps the machine, and of any other.
+  void note(two_phase::Event event) { own_.push_back(std::move(event)); }
   void post(two_phase::Event event);
+  bool has_own() const { return next_ < own_.size(); }
+  two_phase::Effects step_own();
+  two_phase::Event next();
+  two_phase::Effects step(const two_phase::Event& event);
   void go_on() noexcept;
   Decision decision() const;
   void note_decided();
@@ -79,7 +85,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
   const std::shared_ptr<TransactionState> state_;
   two_phase::TwoPhaseCommit machine_;
   std::vector<std::string> evidence_;
-  std::vector<Reply> ended_;  ///< what end() answered
+  std::vector<Reply> ended_;           ///< what end() answered
+  std::vector<two_phase::Event> own_;  ///< of the stepping thread, oldest first, from next_ on
+  std::size_t next_ = 0;
   bool decided_ = false;
   bool over_ = false;
   two_phase::Effects phase_two_;         ///< when run() stopped

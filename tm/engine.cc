@@ -32,6 +32,7 @@ OutcomeKind kind_of(two_phase::End end) {
 
 std::vector<BranchOutcome> branches_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
   std::vector<BranchOutcome> out;
+  out.reserve(state.branches.size());
   for (std::size_t i = 0; i < state.branches.size(); ++i) {
     const two_phase::BranchInfo& info = machine.branches()[i];
     // Only of a commit that is acknowledged at the decision.
@@ -173,6 +174,7 @@ std::shared_ptr<ResourceManager> Engine::find(std::string_view name) const {
 }
 
 void Engine::admit(ResourceEntry& entry) {
+  if (entry.is_admitted) return;
   const std::lock_guard lock(entry.admission);
   if (entry.admitted) return;
   const std::string& name = entry.manager->name();
@@ -211,6 +213,7 @@ void Engine::admit(ResourceEntry& entry) {
   log().note_resource({name, probe->identity});
   entry.identity = probe->identity;
   entry.admitted = probe->capabilities;
+  entry.is_admitted = true;
 }
 
 void Engine::claim(TransactionState& state) {
@@ -325,12 +328,11 @@ Outcome Engine::conclude(Driver& driver) {
   TransactionState& state = driver.state();
   const two_phase::TwoPhaseCommit& machine = driver.machine();
   Outcome outcome = outcome_of(state, machine);
-  Ending ending{driver.decided(), machine.is_one_phase(), {}};
+  const Ending ending{driver.decided(), machine.is_one_phase(), driver.evidence()};
   bool all_committed = outcome.committed();
   bool unfinished = outcome.kind() == OutcomeKind::in_doubt;
   for (std::size_t i = 0; i < state.branches.size(); ++i) {
     const two_phase::BranchState branch = machine.branches()[i].state;
-    ending.evidence.emplace(outcome.branches()[i].resource, driver.evidence()[i]);
     all_committed = all_committed && branch != two_phase::BranchState::pending;
     unfinished =
         unfinished || branch == two_phase::BranchState::pending || branch == two_phase::BranchState::unconfirmed;

@@ -35,6 +35,7 @@ struct ResourceEntry {
   std::shared_ptr<ResourceManager> manager;
   std::vector<std::string> formerly;
   Mutex admission;
+  std::atomic<bool> is_admitted = false;
   std::optional<Capabilities> admitted;  ///< set once its identity was checked against the log and the others
   std::optional<Identity> identity;      ///< guarded by Engine::identities_
 };

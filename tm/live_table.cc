@@ -51,12 +51,12 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   Entry& entry = found->second;
   entry.acknowledged.reset();
   bool left = false;
-  for (const BranchOutcome& branch : outcome.branches()) {
+  for (std::size_t i = 0; i < outcome.branches().size(); ++i) {
+    const BranchOutcome& branch = outcome.branches()[i];
     if (branch.state == "committed") entry.done.push_back(branch.resource);
     const bool in_doubt = branch.state == "in doubt" && branch.resource != entry.last_resource;
     if (branch.state == "rollback unconfirmed" || in_doubt) {
-      const auto known = ending.evidence.find(branch.resource);
-      entry.unconfirmed.emplace(branch.resource, known == ending.evidence.end() ? std::string() : known->second);
+      entry.unconfirmed.emplace(branch.resource, ending.evidence[i]);
     }
     left = left || branch.state == "pending" || branch.state == "rollback unconfirmed";
   }
@@ -202,11 +202,18 @@ void LiveTable::over(const TransactionId& id) {
 }
 
 void LiveTable::remember(const Outcome& outcome) {
-  if (outcomes_.emplace(outcome.id().sequence, outcome).second) order_.push_back(outcome.id().sequence);
-  if (order_.size() > remembered) {
-    outcomes_.erase(order_.front());
-    order_.pop_front();
+  const std::uint64_t sequence = outcome.id().sequence;
+  order_.push_back(sequence);
+  if (order_.size() <= remembered) {
+    outcomes_.emplace(sequence, outcome);
+    return;
   }
+  // The oldest makes room, and lends its memory: this is done by every transaction, under the lock.
+  auto entry = outcomes_.extract(order_.front());
+  order_.pop_front();
+  entry.key() = sequence;
+  entry.mapped() = outcome;
+  outcomes_.insert(outcomes_.end(), std::move(entry));
 }
 
 }  // namespace assent::detail

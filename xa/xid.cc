@@ -1,6 +1,7 @@
 #include "assent/xa/xid.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <tuple>
 
@@ -12,9 +13,9 @@ constexpr std::string_view hex_digits = "0123456789abcdef";
 constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void put_u64(std::string& out, std::uint64_t value) {
-  char bytes[8];
-  for (unsigned i = 0; i < sizeof bytes; ++i) bytes[i] = static_cast<char>((value >> (56 - 8 * i)) & 0xff);
-  out.append(bytes, sizeof bytes);
+  static_assert(std::endian::native == std::endian::little);
+  const std::uint64_t big_endian = __builtin_bswap64(value);
+  out.append(reinterpret_cast<const char*>(&big_endian), sizeof big_endian);
 }
 
 std::uint64_t get_u64(std::string_view bytes) {
@@ -35,14 +36,15 @@ std::optional<Integer> parse_decimal(std::string_view text) {
 }
 
 std::string to_base64(std::string_view bytes) {
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+  std::string out((bytes.size() + 2) / 3 * 4, '=');
+  char* to = out.data();
+  for (std::size_t i = 0; i < bytes.size(); i += 3, to += 4) {
     const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
     std::uint32_t group = 0;
     for (std::size_t k = 0; k < 3; ++k) {
       group = group << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
     }
-    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? base64_digits[group >> (18 - 6 * k) & 63] : '=';
+    for (std::size_t k = 0; k <= count; ++k) to[k] = base64_digits[group >> (18 - 6 * k) & 63];
   }
   return out;
 }
@@ -89,11 +91,11 @@ bool is_alphanumeric(char c) {
 }  // namespace
 
 std::string to_hex(std::string_view bytes) {
-  std::string out;
-  out.reserve(bytes.size() * 2);
+  std::string out(bytes.size() * 2, '\0');
+  char* to = out.data();
   for (const char byte : bytes) {
-    out += hex_digits[static_cast<unsigned char>(byte) >> 4];
-    out += hex_digits[static_cast<unsigned char>(byte) & 15];
+    *to++ = hex_digits[static_cast<unsigned char>(byte) >> 4];
+    *to++ = hex_digits[static_cast<unsigned char>(byte) & 15];
   }
   return out;
 }
@@ -183,6 +185,8 @@ std::optional<TransactionId> Xid::transaction() const {
 }
 
 Xid Xid::undecided() const {
+  // The usual case, told by one byte.
+  if (!gtrid.starts_with(static_cast<char>(DeciderKind::resource))) return *this;
   const auto id = transaction();
   if (!id || id->kind == DeciderKind::log) return *this;
   return of({DeciderKind::log, id->log, id->incarnation, id->sequence}, bqual);

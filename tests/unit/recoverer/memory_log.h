@@ -52,7 +52,7 @@ class MemoryLog : public DecisionLog {
   void adopt() override {}
   Incarnation begin_incarnation() override { return add_incarnation(99); }
   std::vector<IncarnationRecord> incarnations() const override { return incarnations_; }
-  Forced force(const Decision& decision) override {
+  Forced force(Decision decision) override {
     unfinished_[decision.id] = decision;
     return Forced::durable;
   }
