@@ -215,8 +215,8 @@ void SegmentedLog::load() {
   } else {
     number = superseded_.back();
     const std::string path = path_of(number);
-    auto reading =
-        log::read_segment(files_, path, number, [this](log::ReadRecord read) { state_.apply(std::move(read.record)); });
+    auto reading = log::read_segment(files_, path, number,
+                                     [this](log::ReadRecord&& read) { state_.apply(std::move(read.record)); });
     if (!reading) log::refuse_environment("cannot read " + path, reading.error);
     const log::SegmentReading& segment = reading.value;
     if (segment.damage) {
@@ -370,7 +370,7 @@ void SegmentedLog::finish_recovered(const TransactionId& id) noexcept {
 
 /// Not forced. mutex_ is held.
 void SegmentedLog::say(const log::Record& record) {
-  state_.apply(record);
+  state_.apply(log::Record(record));
   if (!poisoned_) log::append(lazy_, record);
 }
 

@@ -20,7 +20,7 @@ struct ReadRecord {
   std::uint64_t lsn = 0;     ///< of its batch
   Record record;
 };
-using RecordSink = std::function<void(ReadRecord)>;
+using RecordSink = std::function<void(ReadRecord&&)>;
 
 struct Fault {
   std::uint64_t offset = 0;  ///< in the file, bytes

@@ -55,15 +55,14 @@ void put_id(std::string& out, const TransactionId& id) {
   put(out, id.sequence);
 }
 
-/// Nothing where the kind of decider is none that this version knows.
-std::optional<TransactionId> take_id(Cursor& in) {
-  TransactionId id;
-  if (in.number<std::uint8_t>() != static_cast<std::uint8_t>(DeciderKind::log)) return std::nullopt;
+/// False where the kind of decider is none that this version knows.
+bool take_id(Cursor& in, TransactionId& id) {
+  if (in.number<std::uint8_t>() != static_cast<std::uint8_t>(DeciderKind::log)) return false;
   id.kind = DeciderKind::log;
   id.log = LogId{in.number<std::uint64_t>()};
   id.incarnation = Incarnation{in.number<std::uint64_t>()};
   id.sequence = in.number<std::uint64_t>();
-  return id;
+  return true;
 }
 
 void put_identity(std::string& out, const FileIdentity& identity) {
@@ -123,24 +122,28 @@ void append_contents(std::string& out, const Record& record) {
              record);
 }
 
-std::optional<Record> decode_decision(Cursor& in) {
-  Decision decision;
-  const auto id = take_id(in);
-  if (!id) return std::nullopt;
-  decision.id = *id;
-  if (!take_body(in, decision)) return std::nullopt;
-  return decision;
+bool take(Cursor& in, Decision& decision) {
+  return take_id(in, decision.id) && take_body(in, decision);
 }
 
-std::optional<Record> decode_person(Cursor& in) {
-  PersonNote note;
+/// Finished, Recovered, Forgotten.
+template <class OfOneTransaction>
+bool take(Cursor& in, OfOneTransaction& record) {
+  return take_id(in, record.id);
+}
+
+bool take(Cursor& in, PersonNote& note) {
   note.at_ms = in.number<std::int64_t>();
-  const auto id = take_id(in);
-  if (!id) return std::nullopt;
-  note.id = *id;
+  if (!take_id(in, note.id)) return false;
   note.resource = in.text(max_resource_name);
   note.what = in.text(PersonNote::max_what);
-  return note;
+  return true;
+}
+
+/// In place: a log of millions is read record by record.
+template <class Kind>
+void decode_as(Cursor& in, std::optional<Record>& out) {
+  if (!take(in, std::get<Kind>(out.emplace(std::in_place_type<Kind>)))) out.reset();
 }
 
 std::optional<Record> decode_begun(Cursor& in) {
@@ -197,6 +200,7 @@ bool take_body(Cursor& in, Decision& decision) {
   decision.label = in.text(Decision::max_label);
   const auto count = in.number<std::uint8_t>();
   if (count > Decision::max_branches) return false;
+  decision.branches.reserve(count);
   for (std::uint8_t i = 0; i < count && !in.broken(); ++i) {
     DecidedBranch branch;
     branch.resource = in.text(max_resource_name);
@@ -250,10 +254,10 @@ std::optional<Record> decode(std::uint8_t type, std::string_view contents) {
   std::optional<Record> record;
   switch (static_cast<Type>(type)) {
     case Type::decision:
-      record = decode_decision(in);
+      decode_as<Decision>(in, record);
       break;
     case Type::finished:
-      if (const auto id = take_id(in)) record = Finished{*id};
+      decode_as<Finished>(in, record);
       break;
     case Type::over: {
       Over over;
@@ -285,16 +289,16 @@ std::optional<Record> decode(std::uint8_t type, std::string_view contents) {
       break;
     }
     case Type::person:
-      record = decode_person(in);
+      decode_as<PersonNote>(in, record);
       break;
     case Type::recovered:
-      if (const auto id = take_id(in)) record = Recovered{*id};
+      decode_as<Recovered>(in, record);
       break;
     case Type::forgotten:
-      if (const auto id = take_id(in)) record = Forgotten{*id};
+      decode_as<Forgotten>(in, record);
       break;
   }
-  if (!in.complete()) return std::nullopt;
+  if (!in.complete()) record.reset();
   return record;
 }
 

@@ -95,10 +95,11 @@ void State::end(const TransactionId& id) {
   add({id.incarnation, id.sequence, id.sequence + 1});
 }
 
-void State::apply(Record record) {
+void State::apply(Record&& record) {
   if (auto* decision = std::get_if<Decision>(&record)) {
     const TransactionId id = decision->id;
-    unfinished_.insert_or_assign(id, std::move(*decision));
+    // Mostly the newest.
+    unfinished_.insert_or_assign(unfinished_.end(), id, std::move(*decision));
   } else if (const auto* finished = std::get_if<Finished>(&record)) {
     end(finished->id);
   } else if (const auto* again = std::get_if<Recovered>(&record)) {

@@ -25,7 +25,7 @@ class State {
   /// Newest notes of persons kept.
   static constexpr std::size_t max_notes = 256;
 
-  void apply(Record record);
+  void apply(Record&& record);
 
   /// Records that, applied to an empty state, give this one.
   template <class Sink>

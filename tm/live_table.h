@@ -19,8 +19,8 @@ namespace assent::detail {
 
 /// How a transaction came to its end.
 struct Ending {
-  bool decided = false;    ///< the decision is durable: in the log, or with the last resource
-  bool one_phase = false;  ///< committed, or tried to, by its only writer alone
+  bool decided = false;                      ///< the decision is durable: in the log, or with the last resource
+  bool one_phase = false;                    ///< committed, or tried to, by its only writer alone
   const std::vector<std::string>& evidence;  ///< Branch::evidence() of the outcome's branches, in their order
 };
 

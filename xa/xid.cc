@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <tuple>
 
 namespace assent {
 namespace {
@@ -13,8 +12,7 @@ constexpr std::string_view hex_digits = "0123456789abcdef";
 constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void put_u64(std::string& out, std::uint64_t value) {
-  static_assert(std::endian::native == std::endian::little);
-  const std::uint64_t big_endian = __builtin_bswap64(value);
+  const std::uint64_t big_endian = std::endian::native == std::endian::little ? __builtin_bswap64(value) : value;
   out.append(reinterpret_cast<const char*>(&big_endian), sizeof big_endian);
 }
 
@@ -129,10 +127,6 @@ std::string TransactionId::text() const {
   return std::string(1, static_cast<char>(kind)) + '-' + to_hex64(static_cast<std::uint64_t>(log)) + '-' +
          to_hex64(static_cast<std::uint64_t>(incarnation)) + '-' + std::to_string(sequence) +
          (kind == DeciderKind::resource ? '-' + decider : "");
-}
-
-std::strong_ordering TransactionId::operator<=>(const TransactionId& other) const {
-  return std::tie(log, incarnation, sequence) <=> std::tie(other.log, other.incarnation, other.sequence);
 }
 
 std::string TransactionId::gtrid() const {

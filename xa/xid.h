@@ -41,7 +41,11 @@ struct TransactionId {
   static std::optional<TransactionId> from_text(std::string_view text);
   static std::optional<TransactionId> from_gtrid(std::string_view bytes);
 
-  std::strong_ordering operator<=>(const TransactionId& other) const;
+  std::strong_ordering operator<=>(const TransactionId& other) const {
+    if (log != other.log) return log <=> other.log;
+    if (incarnation != other.incarnation) return incarnation <=> other.incarnation;
+    return sequence <=> other.sequence;
+  }
   bool operator==(const TransactionId& other) const { return *this <=> other == std::strong_ordering::equal; }
 };
 
