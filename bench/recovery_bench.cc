@@ -24,7 +24,7 @@ constexpr const char* node = "bench";
 constexpr int preparers = 8;
 constexpr int committers = 256;
 constexpr int most_passes = 100;
-constexpr std::size_t one_large_segment = std::size_t{1} << 30;
+constexpr std::size_t one_large_segment = std::size_t{512} << 20;
 
 using Clock = std::chrono::steady_clock;
 
@@ -184,6 +184,7 @@ Opened time_opening(int decisions, const std::string& log_directory, const std::
     });
     log->flush();
     out.bytes = log->counters().bytes;
+    if (files.list(log_directory).value.size() != 1) throw std::logic_error("one segment does not hold all of them");
   }
   const auto begin = Clock::now();
   const auto log = DecisionLog::open(files, log_directory, {});

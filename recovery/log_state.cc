@@ -73,21 +73,27 @@ void State::add(const Over& over) {
   if (found == incarnations_.end() || over.to <= found->incarnation.mark) return;
   std::uint64_t& mark = incarnations_[static_cast<std::size_t>(found - incarnations_.cbegin())].incarnation.mark;
   auto& above = over_[over.incarnation];
-  std::uint64_t from = over.from;
-  std::uint64_t to = over.to;
-  auto each = above.upper_bound(from);
-  if (each != above.begin() && std::prev(each)->second >= from) --each;
-  while (each != above.end() && each->first <= to) {
-    from = std::min(from, each->first);
-    to = std::max(to, each->second);
-    each = above.erase(each);
-  }
-  if (from > mark) {
-    above.emplace(from, to);
+  // What touches it from behind joins it.
+  const auto absorb = [&above](std::uint64_t& to, auto next) {
+    while (next != above.end() && next->first <= to) {
+      to = std::max(to, next->second);
+      next = above.erase(next);
+    }
+  };
+  if (over.from <= mark) {
+    mark = over.to;
+    absorb(mark, above.begin());
+    if (above.empty()) over_.erase(over.incarnation);
     return;
   }
-  mark = to;
-  if (above.empty()) over_.erase(over.incarnation);
+  auto at = above.upper_bound(over.from);
+  if (at != above.begin() && std::prev(at)->second >= over.from) {
+    --at;
+    at->second = std::max(at->second, over.to);
+  } else {
+    at = above.emplace_hint(at, over.from, over.to);
+  }
+  absorb(at->second, std::next(at));
 }
 
 void State::end(const TransactionId& id) {
