@@ -205,7 +205,7 @@ std::optional<Reply> OpenBranch::start() {
   }
   Statements statements;
   // What a reader does, nobody has to finish.
-  if (!options_.read_only) statements.push_back(hold(lock(), 0));
+  if (!options_.read_only) statements.push_back(require(held(lock(), 0)));
   if (options_.deadline) statements.push_back(bound_statements(facts, *options_.deadline));
   for (std::string& each : characteristics(options_, facts)) statements.push_back(std::move(each));
   const std::size_t xa_start = statements.size();
@@ -306,7 +306,7 @@ Reply OpenBranch::prepare() {
   }
   const Answer answer = session().run(
       {// The application may have released all its locks, and with them the proof of who carries the branch.
-       hold(lock(), 0),
+       require(held(lock(), 0)),
        // Refused if another branch, or none, is open here: what is prepared is what start() began.
        text("XA END "), unbounded("XA PREPARE ")});
   if (answer.ok()) {

@@ -150,7 +150,7 @@ Reply Manager::finish_in_turn(Session& session, const Xid& xid, Verb verb, const
     if (waits) {
       Reply owner_gone = await_owner(session, xid, owner, options);
       if (!owner_gone.is_ok()) return owner_gone;
-      statements.push_back(hold(carrier_lock(xid), settings_.recovery_wait_s));
+      statements.push_back(require(held(carrier_lock(xid), settings_.recovery_wait_s)));
     }
     const std::size_t verb_at = statements.size();
     statements.push_back(statement);
@@ -205,9 +205,10 @@ Reply Manager::after_finish(Session& session, const Xid& xid, Verb verb, const A
 std::optional<Reply> Manager::finish_at_once(Session& session, const Xid& xid, Verb verb, bool& clean) {
   const bool waits = !session.facts().detaches_on_prepare;
   if (waits && !free_long_enough(xid)) return std::nullopt;
-  std::vector<std::string> statements = {"SET SESSION wait_timeout=" + std::to_string(settings_.recovery_wait_s),
-                                         hold(recovery_lock(xid), 0)};
-  if (waits) statements.push_back(hold(carrier_lock(xid), 0));
+  std::string turn = held(recovery_lock(xid), 0);
+  if (waits) turn += " AND " + held(carrier_lock(xid), 0);
+  std::vector<std::string> statements = {require(turn) +
+                                         ",SESSION wait_timeout=" + std::to_string(settings_.recovery_wait_s)};
   const std::size_t verb_at = statements.size();
   statements.push_back((verb == Verb::commit ? "XA COMMIT " : "XA ROLLBACK ") + xid_literal(xid));
   if (waits) statements.push_back(witness_.question(session, xid));

@@ -51,8 +51,8 @@ std::string require(const std::string& condition) {
   return "SET @assent_required=IF(" + condition + ",1,EXP(710))";
 }
 
-std::string hold(const std::string& lock, std::uint32_t wait_s) {
-  return require("GET_LOCK(" + lock + ',' + std::to_string(wait_s) + ")=1");
+std::string held(const std::string& lock, std::uint32_t wait_s) {
+  return "GET_LOCK(" + lock + ',' + std::to_string(wait_s) + ")=1";
 }
 
 bool is_ours(const Xid& xid) {

@@ -29,12 +29,12 @@ std::string carrier_lock(const Xid& xid);
 /// one for the carrier and ends it.
 std::string recovery_lock(const Xid& xid);
 
-/// A statement without a result that fails (out_of_range) where the condition does not hold, so that nothing behind it
-/// in the same round trip is executed.
+/// A statement without a result that fails (out_of_range) where a condition does not hold, so that nothing behind it in
+/// the same round trip is executed.
 std::string require(const std::string& condition);
 
-/// Takes the lock once more, or requires that nobody else has it.
-std::string hold(const std::string& lock, std::uint32_t wait_s);
+/// The condition that the lock is this session's, taken once more: nobody else has it.
+std::string held(const std::string& lock, std::uint32_t wait_s);
 
 /// Ours: anybody's else is left alone.
 bool is_ours(const Xid& xid);
