@@ -35,12 +35,6 @@
 namespace assent {
 namespace {
 
-void tell(log::Waiter* waiter) {
-  if (waiter->has_thread()) return waiter->tell(log::Waiter::Word::answered);
-  const std::unique_ptr<log::Waiter> patient(waiter);
-  patient->told(patient->forced);
-}
-
 class SegmentedLog final : public DecisionLog {
  public:
   SegmentedLog(FileSystem& files, std::string directory, LogOptions options)
@@ -473,21 +467,23 @@ void SegmentedLog::lead(Lock lock) {
   busy_ = false;
   // The next batch first: whom this one answers can be told beside it. Nobody but who is told comes before it now.
   log::Waiter* const next = queue_.empty() ? nullptr : queue_.front();
-  const auto answered = std::exchange(answered_, {});
+  auto answered = std::exchange(answered_, {});
   lock.unlock();
   if (next != nullptr) call(*next);
-  std::ranges::for_each(answered, tell);
+  log::tell(std::move(answered));
 }
 
 void SegmentedLog::call(log::Waiter& next) {
   if (next.has_thread()) return next.tell(log::Waiter::Word::lead);
-  next.call_writer([this]() noexcept { lead(Lock(mutex_)); });
+  // Once it is called, the writer may answer the waiter, and that is the end of it.
+  const DecisionLog::Post post = std::move(next.call_writer);
+  post([this]() noexcept { lead(Lock(mutex_)); });
 }
 
 void SegmentedLog::tell_answered(Lock& lock) {
-  const auto answered = std::exchange(answered_, {});
+  auto answered = std::exchange(answered_, {});
   lock.unlock();
-  std::ranges::for_each(answered, tell);
+  log::tell(std::move(answered));
   lock.lock();
 }
 

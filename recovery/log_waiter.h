@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "assent/recovery/decision_log.h"
 #include "assent/recovery/log_record.h"
@@ -49,5 +52,19 @@ struct Waiter {
   std::function<void(Forced)> told;  ///< where there is no thread, as what follows
   DecisionLog::Post call_writer;
 };
+
+/// That they are answered. Threads first: what is called for the others may take its time. None of them is there
+/// afterwards.
+inline void tell(std::vector<Waiter*> answered) {
+  std::ranges::stable_partition(answered, &Waiter::has_thread);
+  for (Waiter* const each : answered) {
+    if (each->has_thread()) {
+      each->tell(Waiter::Word::answered);
+      continue;
+    }
+    const std::unique_ptr<Waiter> patient(each);
+    patient->told(patient->forced);
+  }
+}
 
 }  // namespace assent::log

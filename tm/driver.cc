@@ -240,7 +240,7 @@ void Driver::force_by_event() {
         self->tell(Force{}, true);
         self->post(event);
       },
-      [this](std::function<void()> writer) { engine_.async_threads().writer.post(std::move(writer)); });
+      [&engine = engine_](std::function<void()> writer) { engine.async_threads().writer.post(std::move(writer)); });
 }
 
 /// Readers that prepared beside the only writer, and a last resource that took no part.

@@ -4,10 +4,11 @@
 //     └───────────────┴── rollback(), commit_one_phase(), prepare() of a read-only branch ──> over
 //
 // Invariants:
-// - The session holds the carrier's lock from before XA START until the branch is over, or the session is closed.
+// - A writer's session holds the carrier's lock from before XA START until the branch is over, or the session is
+// closed.
 // - end() is only remembered: XA END goes with the verb that follows, in one round trip.
-// - A session goes back to the pool only after a verb that finished the branch and the statements that reset it were
-//   all answered well; every other end closes it.
+// - A session goes back to the pool only after a verb that finished the branch was answered well, with the statements
+//   that reset it sent behind; it is used again only when those were, too. Every other end closes it.
 
 #include <algorithm>
 #include <cmath>
@@ -143,6 +144,7 @@ class OpenBranch final : public Branch {
   State state_ = State::active;
   bool bounded_ = false;
   bool watched_ = false;
+  int times_locked_ = 0;
   bool undone_ = false;  ///< abandon() rolled the branch back, for certain
   std::string restore_;  ///< a borrowed session's own limits, as a SET statement
 };
@@ -151,8 +153,7 @@ Statements OpenBranch::clean_up() {
   if (!borrowed_) return reset(session().facts(), manager_->settings());
   Statements out;
   if (!restore_.empty()) out.push_back(restore_);
-  // As often as prepare() took it. Of another session's it would release nothing.
-  out.push_back("DO RELEASE_LOCK(" + lock() + "),RELEASE_LOCK(" + lock() + ")");
+  for (int i = 0; i < times_locked_; ++i) out.push_back("DO RELEASE_LOCK(" + lock() + ")");
   return out;
 }
 
@@ -221,6 +222,7 @@ std::optional<Reply> OpenBranch::start() {
       answer = session().run(statements);
     }
   }
+  if (answer.completed > 0 && !options_.read_only) times_locked_ = 1;
   if (answer.ok()) {
     watch();
     return std::nullopt;
@@ -309,6 +311,7 @@ Reply OpenBranch::prepare() {
        require(held(lock(), 0)),
        // Refused if another branch, or none, is open here: what is prepared is what start() began.
        text("XA END "), unbounded("XA PREPARE ")});
+  if (answer.completed > 0) ++times_locked_;
   if (answer.ok()) {
     state_ = State::prepared;
     return Reply::ok();

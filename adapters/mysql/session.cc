@@ -187,9 +187,13 @@ Result<std::unique_ptr<Session>> Session::borrow(sql::Connection& connection, co
 
 Session::~Session() {
   // The socket is the parent's: a goodbye on it would end the parent's session.
-  if (!process_.in_child() && !driver_life().over) return;
-  static_cast<void>(asked_behind_.release());
-  static_cast<void>(owned_.release());
+  if (!process_.in_child() && !driver_life().over) {
+    // The library says no goodbye before the last answer is taken, and the server would note an aborted connection.
+    take_answers_behind();
+  } else {
+    static_cast<void>(asked_behind_.release());
+    static_cast<void>(owned_.release());
+  }
 }
 
 std::optional<Failure> Session::ask_facts() {

@@ -8,6 +8,7 @@ namespace assent::mysql {
 namespace {
 
 constexpr std::size_t forget_batch = 512;  // one sync each
+constexpr std::size_t forget_join = 64;    // keys: MySQL goes one call deeper for each
 constexpr int settle_attempts = 10;
 
 }  // namespace
@@ -148,16 +149,19 @@ Reply Witness::forget(Session& session, const std::vector<Xid>& xids) const {
   for (std::size_t at = 0; at < ours.size(); at += forget_batch) {
     // Row by row by the whole primary key, whatever the optimizer thinks: a list of keys could be read by a scan, and
     // that waits for the rows of branches that are open. One transaction, and so one sync, for the batch.
-    std::string keys;
+    std::vector<std::string> statements = {"START TRANSACTION"};
     const std::size_t end = std::min(ours.size(), at + forget_batch);
-    for (std::size_t i = at; i < end; ++i) {
-      keys += keys.empty() ? "SELECT " : " UNION ALL SELECT ";
-      keys += binary_literal(ours[i]->undecided().gtrid) + " AS g," + binary_literal(ours[i]->bqual) + " AS b";
+    for (std::size_t first = at; first < end; first += forget_join) {
+      std::string keys;
+      for (std::size_t i = first; i < std::min(end, first + forget_join); ++i) {
+        keys += keys.empty() ? "SELECT " : " UNION ALL SELECT ";
+        keys += binary_literal(ours[i]->undecided().gtrid) + " AS g," + binary_literal(ours[i]->bqual) + " AS b";
+      }
+      statements.push_back("DELETE w FROM (" + keys + ") AS k STRAIGHT_JOIN " + table_ +
+                           " AS w FORCE INDEX (PRIMARY) ON w.gtrid=k.g AND w.bqual=k.b");
     }
-    const Answer answer = session.run({"START TRANSACTION",
-                                       "DELETE w FROM (" + keys + ") AS k STRAIGHT_JOIN " + table_ +
-                                           " AS w FORCE INDEX (PRIMARY) ON w.gtrid=k.g AND w.bqual=k.b",
-                                       "COMMIT"});
+    statements.emplace_back("COMMIT");
+    const Answer answer = session.run(statements);
     if (answer.ok()) continue;
     static_cast<void>(session.run({"ROLLBACK"}));
     return failed(*answer.failure);

@@ -264,7 +264,7 @@ Reply OpenBranch::commit_with(const std::string& row) {
   const Answer answer = session().exec(text + row + "COMMIT");
   if (!answer.ok()) return after_failure(answer);
   if (answer.tag() != "COMMIT") return finish(Reply::not_done(Code::rb_rollback, "the server rolled the branch back"));
-  has_row_ = !row.empty();
+  has_row_ = !read_only_;
   return finish(Reply::ok());
 }
 
@@ -282,9 +282,11 @@ Reply OpenBranch::rollback() {
     return finish(finish_reply(session().exec("ROLLBACK PREPARED " + text_literal(to_gid(xid_)))));
   }
   close_native();
-  if (session().transaction_status() == PQTRANS_IDLE) {
+  const PGTransactionStatusType status = session().transaction_status();
+  if (status == PQTRANS_IDLE || (status == PQTRANS_INTRANS && !session().reports_name(mark_))) {
     return finish(Reply::unknown(Code::heuristic_hazard,
-                                 "the application ended the branch's transaction itself: it may be committed"));
+                                 "the application ended the branch's transaction itself, or changed its "
+                                 "application_name: what it did may be committed"));
   }
   // No PREPARE was ever sent on this session: whether the server hears ROLLBACK or only the end of the session, the
   // branch cannot be committed any more.

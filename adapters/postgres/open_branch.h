@@ -76,7 +76,7 @@ class OpenBranch final : public Branch {
   std::optional<std::chrono::steady_clock::time_point> deadline_;
   std::chrono::milliseconds granted_{0};
   std::string evidence_;
-  bool has_row_ = false;  ///< committed with a row of its own, which what is prepared has no need of
+  bool has_row_ = false;  ///< committed in one phase, which the log learns of when its row is swept
 };
 
 }  // namespace assent::detail::postgres

@@ -152,10 +152,10 @@ Reply forget(Session& session, const std::vector<Xid>& finished) {
       add_element(bquals, bqual_of(finished[each]));
     }
     // A crash that loses this deletion leaves rows behind that harm nothing: no forced write for it.
-    const Answer answer =
-        session.exec("SET LOCAL synchronous_commit = off; DELETE FROM " + std::string(witness_table) +
-                     " USING unnest(" + text_literal(gtrids + '}') + "::text[]," + text_literal(bquals + '}') +
-                     "::text[]) AS over(g, b) WHERE gtrid = decode(over.g, 'hex') AND bqual = over.b");
+    const Answer answer = session.exec(
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; DELETE FROM " +
+        std::string(witness_table) + " USING unnest(" + text_literal(gtrids + '}') + "::text[]," +
+        text_literal(bquals + '}') + "::text[]) AS over(g, b) WHERE gtrid = decode(over.g, 'hex') AND bqual = over.b");
     if (!answer.ok()) return failure_of(answer);
   }
   return Reply::ok();

@@ -330,6 +330,23 @@ TEST_P(Failures, a_server_whose_transactions_only_read_by_default_is_written_to_
   EXPECT_EQ(v(1), 3);
 }
 
+TEST_P(Failures, witnesses_are_forgotten_also_where_the_server_demands_a_key_of_every_update) {
+  const auto admin = admin_session();
+  ASSERT_TRUE(admin);
+  const Setting safe(*admin, "sql_safe_updates=1", "sql_safe_updates=0");
+  shop_ = registry_.open(spec_of(url_));
+  std::vector<Xid> finished;
+  for (int i = 0; i < 3; ++i) {
+    finished.push_back(xid());
+    ASSERT_EQ(start(finished.back())->commit_one_phase().code, Code::ok);
+  }
+  const Reply reply = shop_->forget(finished);
+  EXPECT_EQ(reply.code, Code::ok) << describe(reply);
+  for (const Xid& id : finished) {
+    EXPECT_EQ(sql("SELECT COUNT(*) FROM assent_witness WHERE gtrid=" + mysql::binary_literal(id.gtrid)), "0");
+  }
+}
+
 TEST_P(Failures, a_one_phase_commit_that_the_server_refused_and_undid_is_settled_as_rolled_back) {
   const auto admin = admin_session();
   const Xid id = xid();

@@ -80,6 +80,16 @@ TEST_F(PostgresGuard, does_not_call_a_branch_rolled_back_that_the_application_co
   EXPECT_EQ(reply.certainty, Certainty::unknown);
 }
 
+TEST_F(PostgresGuard, does_not_call_a_branch_rolled_back_that_the_application_committed_to_begin_another) {
+  auto branch = begin();
+  add(*branch, 1, -30);
+  Postgres::session(*branch).exec("COMMIT; BEGIN");
+  const Reply reply = branch->rollback();
+  EXPECT_EQ(reply.code, Code::heuristic_hazard);
+  EXPECT_EQ(reply.certainty, Certainty::unknown);
+  EXPECT_EQ(value(1), "70");
+}
+
 TEST_F(PostgresGuard, refuses_a_branch_whose_application_name_was_changed) {
   auto branch = begin();
   add(*branch, 1, -30);
