@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "assent/adapters/mysql/session.h"
+#include "assent/adapters/mysql/settings.h"
 #include "assent/bench/database.h"
 #include "assent/bench/recovery_bench.h"
 #include "assent/tests/integration/transactions/world.h"
@@ -21,10 +23,24 @@ class Counts : public World {
  protected:
   void SetUp() override {
     set_up(Server::mariadb);
-    // What the server forces by itself meanwhile is not the question: its WAL writer does so five times a second.
+    // What the servers force by themselves meanwhile is not the question: PostgreSQL's WAL writer does so five times a
+    // second, MariaDB's master thread once.
     tell_postgres({"ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET autovacuum = off"});
+    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = 2700");
   }
-  void TearDown() override { tell_postgres({"ALTER SYSTEM RESET wal_writer_delay", "ALTER SYSTEM RESET autovacuum"}); }
+  void TearDown() override {
+    tell_postgres({"ALTER SYSTEM RESET wal_writer_delay", "ALTER SYSTEM RESET autovacuum"});
+    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = DEFAULT");
+  }
+
+  static void tell_mariadb(const std::string& setting) {
+    ResourceSpec spec;
+    spec.name = "admin";
+    spec.url = ResourceUrl::parse(*admin_url(Server::mariadb));
+    const auto session = mysql::Session::open(mysql::Settings::from(spec));
+    ASSERT_TRUE(session) << describe(session.failure());
+    EXPECT_TRUE((*session)->run({setting}).ok()) << setting;
+  }
 
   static void tell_postgres(const std::vector<std::string>& settings) {
     pqxx::connection connection(*admin_url(Server::postgres));
