@@ -56,7 +56,7 @@ struct Waiter {
 /// That they are answered. Threads first: what is called for the others may take its time. None of them is there
 /// afterwards.
 inline void tell(std::vector<Waiter*> answered) {
-  std::ranges::stable_partition(answered, &Waiter::has_thread);
+  std::stable_partition(answered.begin(), answered.end(), [](const Waiter* each) { return each->has_thread(); });
   for (Waiter* const each : answered) {
     if (each->has_thread()) {
       each->tell(Waiter::Word::answered);
