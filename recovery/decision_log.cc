@@ -435,12 +435,14 @@ std::vector<LoggedResource> SegmentedLog::resources() const {
 
 Forced SegmentedLog::submit(log::Waiter& me) noexcept {
   if (guard_.in_child()) return Forced::refused;
+  log::Waiter::Sleeper sleeper;
+  me.sleeper = &sleeper;
   Lock lock(mutex_);
   if (poisoned_) return Forced::refused;
   queue_.push_back(&me);
   if (busy_ || queue_.size() > 1) {
     lock.unlock();
-    if (me.await() == log::Waiter::Word::answered) return me.forced;
+    if (sleeper.await() == log::Waiter::Word::answered) return me.forced;
     lock.lock();
   }
   lead(std::move(lock));
@@ -474,7 +476,7 @@ void SegmentedLog::lead(Lock lock) {
 }
 
 void SegmentedLog::call(log::Waiter& next) {
-  if (next.has_thread()) return next.tell(log::Waiter::Word::lead);
+  if (next.sleeper != nullptr) return next.sleeper->tell(log::Waiter::Word::lead);
   // Once it is called, the writer may answer the waiter, and that is the end of it.
   const DecisionLog::Post post = std::move(next.call_writer);
   post([this]() noexcept { lead(Lock(mutex_)); });

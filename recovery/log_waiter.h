@@ -21,34 +21,38 @@ namespace assent::log {
 struct Waiter {
   enum class Word { none, lead, answered };
 
+  /// On the stack, too. It needs no lock that another thread may hold, and once it is answered, it and the waiter go.
+  class Sleeper {
+   public:
+    Word await() {
+      std::unique_lock lock(mutex_);
+      turn_.wait(lock, [this] { return word_ != Word::none; });
+      return word_;
+    }
+    void tell(Word what) {
+      const std::lock_guard lock(mutex_);
+      word_ = what;
+      turn_.notify_one();
+    }
+
+   private:
+    Mutex mutex_;
+    Condition turn_;
+    Word word_ = Word::none;
+  };
+
   explicit Waiter(std::optional<Record> of) : record(std::move(of)) {
     if (!record) return;
     bytes.reserve(usual_bytes);
     append(bytes, *record);
   }
-  bool has_thread() const { return told == nullptr; }
-
-  /// The thread's own: it needs no lock that another thread may hold, and once it is answered, it and the waiter go.
-  Word await() {
-    std::unique_lock lock(mutex);
-    turn.wait(lock, [this] { return word != Word::none; });
-    return word;
-  }
-  void tell(Word what) {
-    const std::lock_guard lock(mutex);
-    word = what;
-    turn.notify_one();
-  }
-
   static constexpr std::size_t usual_bytes = 128;
 
   std::optional<Record> record;
   std::string bytes;
   bool done = false;  ///< `forced` is known
   Forced forced = Forced::refused;
-  Mutex mutex;  ///< of what follows
-  Condition turn;
-  Word word = Word::none;
+  Sleeper* sleeper = nullptr;        ///< the thread, where one waits
   std::function<void(Forced)> told;  ///< where there is no thread, as what follows
   DecisionLog::Post call_writer;
 };
@@ -56,10 +60,10 @@ struct Waiter {
 /// That they are answered. Threads first: what is called for the others may take its time. None of them is there
 /// afterwards.
 inline void tell(std::vector<Waiter*> answered) {
-  std::stable_partition(answered.begin(), answered.end(), [](const Waiter* each) { return each->has_thread(); });
+  std::stable_partition(answered.begin(), answered.end(), [](const Waiter* each) { return each->sleeper != nullptr; });
   for (Waiter* const each : answered) {
-    if (each->has_thread()) {
-      each->tell(Waiter::Word::answered);
+    if (each->sleeper != nullptr) {
+      each->sleeper->tell(Waiter::Word::answered);
       continue;
     }
     const std::unique_ptr<Waiter> patient(each);
