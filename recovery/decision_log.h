@@ -89,6 +89,8 @@ class DecisionLog {
   /// the thread that learns what became of it, perhaps in this call. Where no thread leads, `post` calls a writer: what
   /// it is given must not stand behind anything that itself waits for a decision.
   /// Throws what force() throws, and then `done` is never called. This one here waits.
+  /// `done` may run in the thread that leads, and others of its batch wait behind it, sometimes the next batch too: it
+  /// must be quick, and must not itself wait for a decision (force(), flush()); force_then() is allowed there.
   virtual void force_then(Decision decision, std::function<void(Forced)> done, const Post& post) {
     static_cast<void>(post);
     done(force(std::move(decision)));
