@@ -33,14 +33,6 @@ void operator delete(void* memory, std::size_t) noexcept {
 namespace assent {
 namespace {
 
-struct Bare {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "bare";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
-};
-
 class Allocations : public EngineFixture {
  protected:
   Allocations() {

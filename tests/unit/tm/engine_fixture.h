@@ -52,6 +52,15 @@ class RecordingObserver : public Observer {
   std::vector<std::string> lines_;
 };
 
+/// An adapter whose session is the branch itself.
+struct Bare {
+  using Session = Branch;
+  using Connection = int;
+  static constexpr const char* kind = "bare";
+  static Session& session(Branch& branch) { return branch; }
+  static bool owns(const ResourceManager&) { return true; }
+};
+
 /// A transaction manager over scripted resources a and b, with a real log in a directory of its own. Recovery runs when
 /// asked only.
 class EngineFixture : public testing::Test {

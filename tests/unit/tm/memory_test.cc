@@ -17,14 +17,6 @@ namespace {
 constexpr std::size_t in_flight = 2000;
 constexpr std::size_t most_bytes = 2048;
 
-struct Bare {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "bare";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
-};
-
 /// Stops the thread that writes the log, after its first decision.
 class StopsTheLog : public Observer {
  public:
