@@ -15,6 +15,7 @@ bool loses_session(int number) {
     case 1079:
     case 1080:  // forcing close of thread
     case 1152:  // aborted connection
+    case packets_out_of_order:
     case 1158:  // reading and writing packets: 1158 to 1161
     case 1159:
     case 1160:

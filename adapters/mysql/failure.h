@@ -13,6 +13,7 @@ enum ServerError : int {
   unknown_thread = 1094,
   kill_denied = 1095,
   no_such_table = 1146,
+  packets_out_of_order = 1156,
   lock_wait_timeout = 1205,
   lock_deadlock = 1213,
   query_interrupted = 1317,

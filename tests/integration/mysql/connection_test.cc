@@ -1,5 +1,6 @@
 // Opening sessions: what cannot work is said in one clear sentence, without the password.
 
+#include "assent/tests/integration/wire/frame_proxy.h"
 #include "fixture.h"
 
 namespace assent::mysql_test {
@@ -92,6 +93,20 @@ TEST_P(Connections, are_in_plain_text_unless_tls_is_asked_for) {
   const std::unique_ptr<sql::ResultSet> cipher(statement->executeQuery("SHOW SESSION STATUS LIKE 'Ssl_cipher'"));
   ASSERT_TRUE(cipher->next());
   EXPECT_EQ(cipher->getString(2).asStdString(), "");
+}
+
+// As it happens to one that connects while MySQL ends a killed session.
+TEST_P(Connections, begin_again_when_the_server_lost_the_beginning_of_the_handshake) {
+  using Proxy = assent::testing::FrameProxy;
+  const ResourceUrl server = ResourceUrl::parse(url_);
+  Proxy proxy(Proxy::Protocol::mysql, server.host, server.port);
+  const auto through = with([&](ResourceUrl& url) { url.port = proxy.port(); });
+  proxy.arm(2, Proxy::Fault::misnumber);  // the client's first message, which answers the server's greeting
+  const auto probe = through->probe();
+  proxy.disarm();
+  EXPECT_TRUE(proxy.struck());
+  EXPECT_TRUE(proxy.struck_at().starts_with("request")) << proxy.struck_at();
+  EXPECT_TRUE(probe) << describe(probe.failure());
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ class FrameProxy {
     cut_after,   ///< the message passes, then both sides see the end of the line
     /// The message does not pass, and the client gives up; the server sees nothing of that until let_go().
     stall,
+    misnumber,  ///< MySQL's: the request passes with another sequence number than the server expects
   };
 
   /// Throws std::system_error when it cannot listen.

@@ -22,7 +22,7 @@ TEST(Failures, are_told_by_xopen_codes) {
 }
 
 TEST(Failures, that_lose_the_session_leave_the_effect_unknown) {
-  for (const int number : {0, 1053, 1927, 2006, 2013, 2014, 3169, 4031}) {
+  for (const int number : {0, 1053, 1156, 1927, 2006, 2013, 2014, 3169, 4031}) {
     EXPECT_EQ(failed(of(number)).code, Code::resource_failed) << number;
     EXPECT_EQ(failed(of(number)).certainty, Certainty::unknown) << number;
   }
