@@ -1,6 +1,7 @@
 #include "assent/recovery/decision_log.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -97,6 +98,7 @@ class SegmentedLog final : public DecisionLog {
 
   std::optional<std::string> poisoned() const override {
     if (guard_.in_child()) return "the log belongs to the parent process";
+    if (!is_poisoned_) return std::nullopt;
     const std::lock_guard lock(mutex_);
     return poisoned_;
   }
@@ -182,7 +184,8 @@ class SegmentedLog final : public DecisionLog {
   std::vector<log::Over> over_said_;  // of the running incarnation
   log::State state_;
   std::optional<std::string> poisoned_;
-  std::string refusal_;  // why the last refused record was refused
+  std::atomic<bool> is_poisoned_ = false;  // for who asks before each transaction
+  std::string refusal_;                    // why the last refused record was refused
   Counters counters_;
 };
 
@@ -345,15 +348,15 @@ void SegmentedLog::force_record(log::Record record, const std::string& what) {
 
 void SegmentedLog::finish(const TransactionId& id) noexcept {
   if (guard_.in_child()) return;
+  log::State::Decisions::node_type decision;  // goes outside of the lock, as the record comes
+  const log::Record finished(log::Finished{id});
   const std::lock_guard lock(mutex_);
-  if (!state_.unfinished().contains(id)) {
-    // Only the next checkpoint or flush() tells: until then it is a presumed abort, which it is.
-    state_.apply(log::Finished{id});
-    return;
-  }
-  const log::Record record =
-      id.incarnation == incarnation_ ? log::Record{log::Finished{id}} : log::Record{log::Recovered{id}};
-  say(record);
+  decision = state_.end(id);
+  // Of what was never decided only the next checkpoint or flush() tells: until then it is a presumed abort, which it
+  // is.
+  if (!decision) return;
+  if (id.incarnation != incarnation_) return say(log::Recovered{id});
+  if (!poisoned_) log::append(lazy_, finished);
 }
 
 void SegmentedLog::finish_recovered(const TransactionId& id) noexcept {
@@ -527,6 +530,7 @@ void SegmentedLog::answer_first(std::size_t count, Forced forced) {
 
 void SegmentedLog::poison(const std::string& why) {
   poisoned_ = why;
+  is_poisoned_ = true;
   answer_first(queue_.size(), Forced::refused);
 }
 

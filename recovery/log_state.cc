@@ -96,9 +96,9 @@ void State::add(const Over& over) {
   absorb(at->second, std::next(at));
 }
 
-void State::end(const TransactionId& id) {
-  unfinished_.erase(id);
+State::Decisions::node_type State::end(const TransactionId& id) {
   add({id.incarnation, id.sequence, id.sequence + 1});
+  return unfinished_.extract(id);
 }
 
 void State::apply(Record&& record) {
@@ -107,12 +107,12 @@ void State::apply(Record&& record) {
     // Mostly the newest.
     unfinished_.insert_or_assign(unfinished_.end(), id, std::move(*decision));
   } else if (const auto* finished = std::get_if<Finished>(&record)) {
-    end(finished->id);
+    static_cast<void>(end(finished->id));
   } else if (const auto* again = std::get_if<Recovered>(&record)) {
-    end(again->id);
+    static_cast<void>(end(again->id));
     remember(recovered_, max_recovered, again->id);
   } else if (const auto* given_up = std::get_if<Forgotten>(&record)) {
-    end(given_up->id);
+    static_cast<void>(end(given_up->id));
     remember(forgotten_, max_forgotten, given_up->id);
   } else if (const auto* over = std::get_if<Over>(&record)) {
     add(*over);

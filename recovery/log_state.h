@@ -25,7 +25,11 @@ class State {
   /// Newest notes of persons kept.
   static constexpr std::size_t max_notes = 256;
 
+  using Decisions = std::map<TransactionId, Decision>;
+
   void apply(Record&& record);
+  /// The transaction is over, as if a Finished was applied. Gives back its decision, where there is one.
+  Decisions::node_type end(const TransactionId& id);
 
   /// Records that, applied to an empty state, give this one.
   template <class Sink>
@@ -44,7 +48,7 @@ class State {
     for (const auto& [id, decision] : unfinished_) sink(Record{decision});
   }
 
-  const std::map<TransactionId, Decision>& unfinished() const { return unfinished_; }
+  const Decisions& unfinished() const { return unfinished_; }
   const std::vector<Begun>& incarnations() const { return incarnations_; }
   const std::map<std::string, LoggedResource>& resources() const { return resources_; }
   /// The log is a copy that nobody has adopted.
@@ -65,7 +69,6 @@ class State {
  private:
   std::vector<Begun>::const_iterator find(Incarnation incarnation) const;
   void add(const Over& over);
-  void end(const TransactionId& id);
 
   std::optional<Moved> moved_;
   std::vector<Begun> incarnations_;  // oldest first
@@ -76,7 +79,7 @@ class State {
   std::vector<PersonNote> notes_;        // oldest first
   std::deque<TransactionId> recovered_;  // oldest first
   std::deque<TransactionId> forgotten_;  // oldest first
-  std::map<TransactionId, Decision> unfinished_;
+  Decisions unfinished_;
 };
 
 }  // namespace assent::log

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,23 +20,20 @@ namespace assent::log {
 struct Waiter {
   enum class Word { none, lead, answered };
 
-  /// On the stack, too. It needs no lock that another thread may hold, and once it is answered, it and the waiter go.
+  /// On the stack, too: once it is answered, it and the waiter go.
   class Sleeper {
    public:
     Word await() {
-      std::unique_lock lock(mutex_);
-      turn_.wait(lock, [this] { return word_ != Word::none; });
+      called_.acquire();
       return word_;
     }
     void tell(Word what) {
-      const std::lock_guard lock(mutex_);
       word_ = what;
-      turn_.notify_one();
+      called_.release();
     }
 
    private:
-    Mutex mutex_;
-    Condition turn_;
+    Semaphore called_;
     Word word_ = Word::none;
   };
 

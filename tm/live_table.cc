@@ -1,10 +1,19 @@
 #include "assent/tm/live_table.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace assent::detail {
 
 namespace {
+
+/// Nothing is left to do for it.
+bool is_over(const Outcome& outcome) {
+  if (outcome.kind() != OutcomeKind::committed && outcome.kind() != OutcomeKind::rolled_back) return false;
+  return std::ranges::none_of(outcome.branches(), [](const BranchOutcome& branch) {
+    return branch.state == "pending" || branch.state == "rollback unconfirmed";
+  });
+}
 
 std::string in_doubt_at(const Outcome& outcome) {
   for (const BranchOutcome& branch : outcome.branches()) {
@@ -21,10 +30,13 @@ LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observ
 }
 
 TransactionId LiveTable::begin(const std::string& last_resource) {
+  decltype(entries_) made;
+  made[0].last_resource = last_resource;
+  auto node = made.extract(made.begin());
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
   const std::lock_guard lock(mutex_);
-  const auto entry = entries_.emplace(next_++, Entry{}).first;
-  entry->second.last_resource = last_resource;
+  node.key() = next_++;
+  const auto entry = entries_.insert(entries_.end(), std::move(node));
   return id_of(entry->first, entry->second);
 }
 
@@ -39,9 +51,21 @@ void LiveTable::acknowledge(const Outcome& outcome) {
 }
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
-  const std::lock_guard lock(mutex_);
-  remember(outcome);
-  file(outcome, ending);
+  // Every transaction comes by here: what can be is done outside of the lock.
+  const bool all_done = is_over(outcome);
+  if (all_done) log_.finish(outcome.id());
+  Outcome kept = outcome;
+  decltype(entries_)::node_type ended;
+  {
+    const std::lock_guard lock(mutex_);
+    kept = remember(std::move(kept));
+    if (all_done) {
+      // After the log: were the entry gone before, recovery could take the transaction for one that never decided.
+      ended = entries_.extract(outcome.id().sequence);
+    } else {
+      file(outcome, ending);
+    }
+  }
   ended_.notify_all();
 }
 
@@ -50,7 +74,6 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   entry.acknowledged.reset();
-  bool left = false;
   for (std::size_t i = 0; i < outcome.branches().size(); ++i) {
     const BranchOutcome& branch = outcome.branches()[i];
     if (branch.state == "committed") entry.done.push_back(branch.resource);
@@ -58,7 +81,6 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
     if (branch.state == "rollback unconfirmed" || in_doubt) {
       entry.unconfirmed.emplace(branch.resource, ending.evidence[i]);
     }
-    left = left || branch.state == "pending" || branch.state == "rollback unconfirmed";
   }
   switch (outcome.kind()) {
     case OutcomeKind::in_doubt:
@@ -75,11 +97,9 @@ void LiveTable::file(const Outcome& outcome, const Ending& ending) {
       if (!ending.decided && entry.unconfirmed.empty()) return over(outcome.id());
       return;
     case OutcomeKind::committed:
-      if (!left) return over(outcome.id());
       entry.says = EngineSays::decided;
       return;
     case OutcomeKind::rolled_back:
-      if (!left) return over(outcome.id());
       entry.says = EngineSays::rollback_unconfirmed;
       return;
   }
@@ -201,19 +221,20 @@ void LiveTable::over(const TransactionId& id) {
   entries_.erase(id.sequence);
 }
 
-void LiveTable::remember(const Outcome& outcome) {
+Outcome LiveTable::remember(Outcome outcome) {
   const std::uint64_t sequence = outcome.id().sequence;
   order_.push_back(sequence);
   if (order_.size() <= remembered) {
-    outcomes_.emplace(sequence, outcome);
-    return;
+    outcomes_.emplace(sequence, std::move(outcome));
+    return {};
   }
-  // The oldest makes room, and lends its memory: this is done by every transaction, under the lock.
+  // The oldest makes room, and lends its memory.
   auto entry = outcomes_.extract(order_.front());
   order_.pop_front();
   entry.key() = sequence;
-  entry.mapped() = outcome;
-  outcomes_.insert(outcomes_.end(), std::move(entry));
+  std::swap(entry.mapped(), outcome);
+  outcomes_.insert(std::move(entry));
+  return outcome;
 }
 
 }  // namespace assent::detail

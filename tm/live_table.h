@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "assent/recovery/decision_log.h"
@@ -71,7 +72,8 @@ class LiveTable : public LiveTransactions {
   TransactionId id_of(std::uint64_t sequence, const Entry& entry) const;
   void file(const Outcome& outcome, const Ending& ending);
   void over(const TransactionId& id);
-  void remember(const Outcome& outcome);
+  /// Gives back one that is not remembered any more.
+  Outcome remember(Outcome outcome);
 
   DecisionLog& log_;
   const Incarnation incarnation_;
@@ -80,7 +82,7 @@ class LiveTable : public LiveTransactions {
   Condition ended_;
   std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
   std::uint64_t next_ = 1;
-  std::map<std::uint64_t, Outcome> outcomes_;
+  std::unordered_map<std::uint64_t, Outcome> outcomes_;
   std::deque<std::uint64_t> order_;  ///< of outcomes_, oldest first
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -16,6 +17,27 @@ namespace assent {
 
 using Mutex = std::mutex;
 using Condition = std::condition_variable;
+
+/// Begins at nothing. Once it is released nothing touches it any more, so that it may go when acquire() returns
+/// (glibc's sem_post keeps that; neither a condition variable nor the semaphores of C++ promise it).
+class Semaphore {
+ public:
+  Semaphore() { static_cast<void>(sem_init(&semaphore_, 0, 0)); }
+  ~Semaphore() { static_cast<void>(sem_destroy(&semaphore_)); }
+  Semaphore(const Semaphore&) = delete;
+  Semaphore& operator=(const Semaphore&) = delete;
+
+  void acquire() {
+    while (sem_wait(&semaphore_) != 0) {
+      // A signal was handled.
+    }
+  }
+  void release() { static_cast<void>(sem_post(&semaphore_)); }
+
+ private:
+  sem_t semaphore_;
+};
+
 /// Joined by destruction.
 using Thread = std::jthread;
 

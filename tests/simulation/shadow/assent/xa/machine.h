@@ -82,6 +82,25 @@ class Condition {
   std::vector<simulation::Fiber*> waiting_;
 };
 
+/// For one that waits.
+class Semaphore {
+ public:
+  void acquire() {
+    auto& scheduler = *simulation::Scheduler::running;
+    waiting_ = scheduler.self();
+    while (released_ == 0) scheduler.park();
+    --released_;
+  }
+  void release() {
+    ++released_;
+    if (waiting_ != nullptr) simulation::Scheduler::running->wake(waiting_);
+  }
+
+ private:
+  int released_ = 0;
+  simulation::Fiber* waiting_ = nullptr;
+};
+
 class Thread {
  public:
   Thread() = default;
