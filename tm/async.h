@@ -15,6 +15,8 @@
 // work that waits for a lock keeps its thread, so that as many threads as the pools have sessions together are never
 // too few; with fewer, works may wait for one that has no thread yet, until a deadline ends one of them. Give them one:
 // what a work waits for may stand in doubt until the log is opened again, and the manager's end waits for the work.
+// On a resource that answers at once (Capabilities::answers_at_once, as no database does) a work needs no thread of the
+// manager's and runs in the initiating call.
 //
 // Handlers are called by post() on their associated executor, never in the initiating call; work is kept outstanding
 // there, and its context has to outlive the operation. Without an associated executor that is Asio's system executor.
@@ -30,10 +32,12 @@
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/execution/allocator.hpp>
+#include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/asio/execution/relationship.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/require.hpp>
 #include <concepts>
 #include <exception>
 #include <memory>
@@ -85,12 +89,15 @@ class Keeper {
     // nothing but this keeps the executor, which must not be used after its context.
     const auto executor = std::move(kept->executor);
     const auto allocator = boost::asio::get_associated_allocator(kept->handler);
-    boost::asio::post(executor, boost::asio::bind_allocator(
-                                    allocator, [kept = std::move(kept), ... values = std::move(values)]() mutable {
-                                      auto handler = std::move(kept->handler);
-                                      kept.reset();
-                                      std::move(handler)(std::move(values)...);
-                                    }));
+    namespace execution = boost::asio::execution;
+    // As asio::post() does, which would go through the executor twice.
+    boost::asio::prefer(boost::asio::require(executor, execution::blocking.never), execution::relationship.fork,
+                        execution::allocator(allocator))
+        .execute([kept = std::move(kept), ... values = std::move(values)]() mutable {
+          auto handler = std::move(kept->handler);
+          kept.reset();
+          std::move(handler)(std::move(values)...);
+        });
   }
 
  private:
@@ -191,7 +198,8 @@ auto Transaction::async_rollback(Token&& token) {
                                                                                async_call(), false);
 }
 
-/// on(): waits for a session without a thread, then runs `work` in one of the manager's threads, where it may block.
+/// on(): waits for a session without a thread, then runs `work` in one of the manager's threads, where it may block (in
+/// this call, on a resource that answers at once).
 /// Signature void(std::exception_ptr, T) of what it returns, or void(std::exception_ptr).
 template <class Adapter, class Work, class Token>
 auto Transaction::async_on(const Resource<Adapter>& resource, Work&& work, Token&& token) {

@@ -37,6 +37,8 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
         done_(std::move(done)) {}
 
   void begin(const ResourceEntry& entry) {
+    // No session to wait for, and nothing in the session to wait for either.
+    if (entry.is_admitted && entry.admitted->answers_at_once) return work(nullptr);
     if (has_branch(entry)) return placed(std::shared_ptr<Place>());
     engine_.await_place(
         *manager_, {.deadline = state_->deadline, .isolation = options_.isolation, .read_only = options_.read_only},
@@ -52,9 +54,12 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
   /// By whoever gave a session back, or by the alarm.
   void placed(Result<std::shared_ptr<Place>> place) {
     if (!place) return end(failure_of([&](Transaction& lent) { lent.no_branch(*manager_, place.failure()); }));
-    engine_.async_threads().workers.post([self = shared_from_this(), kept = std::move(place).value()]() mutable {
-      self->end(self->failure_of([&](Transaction& lent) { self->work(lent, std::move(kept)); }));
-    });
+    engine_.async_threads().workers.post(
+        [self = shared_from_this(), kept = std::move(place).value()]() mutable { self->work(std::move(kept)); });
+  }
+
+  void work(std::shared_ptr<Place> place) {
+    end(failure_of([&](Transaction& lent) { work(lent, std::move(place)); }));
   }
 
   void work(Transaction& lent, std::shared_ptr<Place> place) {

@@ -89,8 +89,8 @@ void Driver::run_by_events(bool commit, bool may_stop, std::function<void(Outcom
   go_on();
 }
 
-void Driver::answer(const Outcome& outcome) {
-  if (const auto answer = std::exchange(answer_, nullptr)) answer(outcome);
+void Driver::answer(Outcome outcome) {
+  if (const auto answer = std::exchange(answer_, nullptr)) answer(std::move(outcome));
 }
 
 bool Driver::deadline_passed() const {

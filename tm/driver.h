@@ -35,7 +35,7 @@ class Driver : public std::enable_shared_from_this<Driver> {
   /// says so: Engine::decided_behind().
   void run_by_events(bool commit, bool may_stop, std::function<void(Outcome)> then);
   /// Whoever waits for run_by_events() is told; once.
-  void answer(const Outcome& outcome);
+  void answer(Outcome outcome);
   /// A place among those behind is held for it (Engine::may_go_behind).
   bool has_place_behind() const { return may_stop_; }
 
@@ -66,7 +66,10 @@ class Driver : public std::enable_shared_from_this<Driver> {
   two_phase::Event answer_to(const two_phase::Effect& effect);
   void tell(const two_phase::Effect& effect, bool done);
   /// Of the thread that steps the machine, and of any other.
-  void note(two_phase::Event event) { own_.push_back(std::move(event)); }
+  void note(two_phase::Event event) {
+    if (own_.capacity() == 0) own_.reserve(state_->branches.size());
+    own_.push_back(std::move(event));
+  }
   void post(two_phase::Event event);
   bool has_own() const { return next_ < own_.size(); }
   two_phase::Effects step_own();

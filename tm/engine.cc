@@ -319,8 +319,7 @@ bool Engine::may_go_behind(const TransactionState& state) {
 void Engine::finished_behind(Driver& driver) noexcept {
   // First: who has waited for its end finds the place free.
   if (driver.has_place_behind()) --behind_;
-  const Outcome outcome = conclude(driver);
-  driver.answer(outcome);
+  driver.answer(conclude(driver));
   leave();
 }
 

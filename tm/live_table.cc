@@ -52,9 +52,9 @@ void LiveTable::acknowledge(const Outcome& outcome) {
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
   // Every transaction comes by here: what can be is done outside of the lock.
+  Outcome kept = outcome;
   const bool all_done = is_over(outcome);
   if (all_done) log_.finish(outcome.id());
-  Outcome kept = outcome;
   decltype(entries_)::node_type ended;
   {
     const std::lock_guard lock(mutex_);

@@ -131,6 +131,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
   }
   engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
+  if (state_->branches.empty()) state_->branches.reserve(2);
   state_->branches.push_back({entry, options.read_only, borrowed, std::move(started).value()});
   return *state_->branches.back().branch;
 }

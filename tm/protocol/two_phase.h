@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -93,7 +94,8 @@ struct Settle {
 };
 struct Over {};
 using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Decide, Over>;
-using Effects = std::vector<Effect>;
+/// Mostly one a branch, of two.
+using Effects = boost::container::small_vector<Effect, 2>;
 
 /// What is known of one branch.
 enum class BranchState {

@@ -161,6 +161,33 @@ TEST_F(Async, handlers_run_on_their_executor_and_works_do_not) {
   EXPECT_NE(worker, std::this_thread::get_id());
 }
 
+TEST_F(Async, works_on_what_answers_at_once_need_no_thread_and_their_handlers_come_later_all_the_same) {
+  b_->set_capabilities({.two_phase = true, .any_session_finishes_prepared = true, .answers_at_once = true});
+  auto manager = open_with(1);
+  const auto b = manager.resource<Scripted>("b");
+  ASSERT_TRUE(manager.run([&](Transaction& first) { first.on(b, [](Branch&) {}); }).committed());
+  asio::io_context context;
+  Transaction transaction = manager.begin();
+  std::thread::id worker;
+  bool told = false;
+  transaction.async_on(
+      b, [&](Branch&) { worker = std::this_thread::get_id(); },
+      asio::bind_executor(context, [&](const std::exception_ptr& failure) {
+        EXPECT_FALSE(failure);
+        told = true;
+      }));
+  EXPECT_EQ(worker, std::this_thread::get_id());
+  EXPECT_FALSE(told) << "never in the initiating call";
+  context.run();
+  EXPECT_TRUE(told);
+  EXPECT_THAT(failure_of([&](const Failure& thrown) {
+                transaction.async_on(
+                    b, [](Branch&) { throw std::runtime_error("no such account"); }, thrown);
+              }),
+              HasSubstr("no such account"));
+  EXPECT_EQ(transaction.commit().kind(), OutcomeKind::rolled_back);
+}
+
 TEST_F(Async, a_handler_without_an_executor_runs_in_none_of_the_managers_threads) {
   auto manager = open_with(1);
   Transaction transaction = begin_both(manager);
