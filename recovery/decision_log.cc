@@ -352,8 +352,7 @@ void SegmentedLog::finish(const TransactionId& id) noexcept {
   const log::Record finished(log::Finished{id});
   const std::lock_guard lock(mutex_);
   decision = state_.end(id);
-  // Of what was never decided only the next checkpoint or flush() tells: until then it is a presumed abort, which it
-  // is.
+  // What was never decided only the next checkpoint or flush() tells: until then it is a presumed abort, and is one.
   if (!decision) return;
   if (id.incarnation != incarnation_) return say(log::Recovered{id});
   if (!poisoned_) log::append(lazy_, finished);

@@ -117,7 +117,8 @@ TEST(House, a_client_library_is_seen_in_its_own_adapter_only) {
 }
 
 TEST(House, the_contract_stands_on_the_standard_library_alone) {
-  const std::set<std::string> posix = {"pthread.h", "unistd.h"};  // the standard has no fork and no process id
+  // The standard has no fork, no process id, and no semaphore that may be gone while it is released.
+  const std::set<std::string> posix = {"pthread.h", "semaphore.h", "unistd.h"};
   for (const Include& include : includes()) {
     if (include.folder != "xa" || include.target.starts_with("assent/xa/")) continue;
     EXPECT_TRUE(include.target.find_first_of("./") == std::string::npos || posix.contains(include.target))
@@ -131,8 +132,8 @@ TEST(House, protocols_have_no_thread_clock_random_or_stream) {
                                            "future", "shared_mutex"};
   for (const Include& include : includes()) {
     if (include.folder != "tm/protocol") continue;
-    EXPECT_FALSE(forbidden.contains(include.target) || include.target.starts_with("boost/"))
-        << include.file << " includes " << include.target;
+    const bool is_boost = include.target.starts_with("boost/") && !include.target.starts_with("boost/container/");
+    EXPECT_FALSE(forbidden.contains(include.target) || is_boost) << include.file << " includes " << include.target;
   }
 }
 
