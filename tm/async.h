@@ -18,7 +18,7 @@
 // On a resource that answers at once (Capabilities::answers_at_once, as no database does) a work needs no thread of the
 // manager's and runs in the initiating call.
 //
-// Handlers are called by post() on their associated executor, never in the initiating call; work is kept outstanding
+// Handlers are called as by post() on their associated executor, never in the initiating call; work is kept outstanding
 // there, and its context has to outlive the operation. Without an associated executor that is Asio's system executor.
 // An Error, or what the work throws, arrives as the std::exception_ptr, in a coroutine as an exception. Cancellation of
 // an operation is not offered: a deadline ends what waits.

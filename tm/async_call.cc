@@ -23,8 +23,9 @@ bool is_known_to_keep_to_its_thread(ResourceEntry& entry) {
 
 }  // namespace
 
-/// One work: waits for a place, then for a worker, and works. It does not keep the engine alive, which waits for it
-/// (Engine::leave): were it the last who does, the engine would end in one of its own threads.
+/// One work: waits for a place, then for a worker, and works; on what answers at once it only works. It does not keep
+/// the engine alive, which waits for it (Engine::leave): were it the last who does, the engine would end in one of its
+/// own threads.
 class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
  public:
   Errand(Engine& engine, std::shared_ptr<TransactionState> state, std::shared_ptr<ResourceManager> manager,

@@ -24,8 +24,9 @@ class AsyncCall {
   /// Error{misuse}, and then it is never called.
   void complete(bool commit, std::function<void(Outcome)> then) const;
 
-  /// Transaction::on(): waits for a session without a thread, then works in one of the engine's. `done` is called once,
-  /// in whichever thread knows, with what on() would throw.
+  /// Transaction::on(): waits for a session without a thread, then works in one of the engine's; in this call, where
+  /// the resource answers at once. `done` is called once, in whichever thread knows, perhaps in this call, with what
+  /// on() would throw.
   void work(std::shared_ptr<ResourceManager> manager, const BranchOptions& options, Work work, Done done) const;
 
   template <class Adapter>

@@ -60,9 +60,10 @@ Effects Driver::begin_with(bool commit) {
 }
 
 bool Driver::run(bool commit, bool may_stop) {
-  execute(begin_with(commit));
+  Effects effects = begin_with(commit);
+  execute(effects);
   while (!over_) {
-    Effects effects = has_own() ? step_own() : step(next());
+    effects = has_own() ? step_own(std::move(effects)) : step(next(), std::move(effects));
     if (may_stop && decided_) {
       phase_two_ = std::move(effects);
       return false;
@@ -282,15 +283,15 @@ ForceResult Driver::forced(Forced forced) {
   return ForceResult::uncertain;
 }
 
-Effects Driver::step(const Event& event) {
+Effects Driver::step(const Event& event, Effects spent) {
   // Not while the decision is forced, nor after: then the deadline has ended.
   if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
-  return machine_.step(event);
+  return machine_.step(event, std::move(spent));
 }
 
-Effects Driver::step_own() {
+Effects Driver::step_own(Effects spent) {
   const Event event = std::move(own_[next_++]);
-  Effects effects = step(event);
+  Effects effects = step(event, std::move(spent));
   if (!has_own()) {
     own_.clear();
     next_ = 0;
@@ -318,10 +319,10 @@ void Driver::post(Event event) {
 }
 
 void Driver::go_on() noexcept {
+  Effects effects;
   while (!over_) {
-    Effects effects;
     if (has_own()) {
-      effects = step_own();
+      effects = step_own(std::move(effects));
     } else {
       // Thousands may wait for the log meanwhile.
       std::vector<Event>().swap(own_);
@@ -333,7 +334,7 @@ void Driver::go_on() noexcept {
       const Event event = take_first(inbox_);
       if (inbox_.empty()) std::vector<Event>().swap(inbox_);
       lock.unlock();
-      effects = step(event);
+      effects = step(event, std::move(effects));
     }
     if (may_stop_ && decided_ && answer_) engine_.decided_behind(*this);
     execute(effects);

@@ -72,9 +72,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
   }
   void post(two_phase::Event event);
   bool has_own() const { return next_ < own_.size(); }
-  two_phase::Effects step_own();
+  two_phase::Effects step_own(two_phase::Effects spent);
   two_phase::Event next();
-  two_phase::Effects step(const two_phase::Event& event);
+  two_phase::Effects step(const two_phase::Event& event, two_phase::Effects spent);
   void go_on() noexcept;
   Decision decision() const;
   void note_decided();

@@ -19,7 +19,7 @@ using Mutex = std::mutex;
 using Condition = std::condition_variable;
 
 /// Begins at nothing. Once it is released nothing touches it any more, so that it may go when acquire() returns
-/// (glibc's sem_post keeps that; neither a condition variable nor the semaphores of C++ promise it).
+/// (glibc's sem_post keeps that since 2.21; neither a condition variable nor the semaphores of C++ promise it).
 class Semaphore {
  public:
   Semaphore() { static_cast<void>(sem_init(&semaphore_, 0, 0)); }

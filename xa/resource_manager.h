@@ -23,7 +23,9 @@ struct Capabilities {
   bool session_bound_to_thread = false;
   bool settles_one_phase = false;  ///< settle() works (Assent's witness table is there)
   bool decides = false;            ///< Branch::commit_deciding() and decisions() work too: can be a last resource
-  bool answers_at_once = false;    ///< no verb waits for network, disk or lock: never worth another thread
+  /// No verb, and not start() either, waits for network, disk, lock or session: never worth another thread. Works of
+  /// the asynchronous interface run in the thread that initiates them.
+  bool answers_at_once = false;
   bool sends_ahead = false;  ///< Branch::send_ahead() sends: what is sent ahead is not worth another thread either
 };
 

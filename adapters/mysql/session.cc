@@ -107,7 +107,8 @@ std::unique_ptr<sql::Connection> connect(sql::ConnectOptionsMap& options) {
     try {
       return std::unique_ptr<sql::Connection>(driver().connect(options));
     } catch (const sql::SQLException& error) {
-      if (error.getErrorCode() != packets_out_of_order || handshake == max_handshakes) throw;
+      const bool again = error.getErrorCode() == packets_out_of_order && handshake < max_handshakes;
+      if (!again || driver_life().over) throw;
     }
   }
 }

@@ -52,9 +52,10 @@ TwoPhaseCommit::TwoPhaseCommit(const std::vector<bool>& declared_read_only, std:
   require(!last_resource_ || !branches_.at(*last_resource_).read_only);
 }
 
-Effects TwoPhaseCommit::step(const Event& event) {
+Effects TwoPhaseCommit::step(const Event& event, Effects spent) {
   require(phase_ != Phase::over);
-  Effects out;
+  Effects out = std::move(spent);
+  out.clear();
   std::visit([&](const auto& each) { on(each, out); }, event);
   return out;
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -94,8 +93,7 @@ struct Settle {
 };
 struct Over {};
 using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Decide, Over>;
-/// Mostly one a branch, of two.
-using Effects = boost::container::small_vector<Effect, 2>;
+using Effects = std::vector<Effect>;
 
 /// What is known of one branch.
 enum class BranchState {
@@ -130,8 +128,9 @@ class TwoPhaseCommit {
   explicit TwoPhaseCommit(const std::vector<bool>& declared_read_only,
                           std::optional<BranchIndex> last_resource = std::nullopt);
 
-  /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on).
-  Effects step(const Event& event);
+  /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on). `spent`, whose
+  /// effects are executed, lends its memory.
+  Effects step(const Event& event, Effects spent = {});
 
   /// True while DeadlinePassed is allowed: before the decision is being forced, or the only branch is committing.
   bool can_time_out() const { return phase_ == Phase::active || phase_ == Phase::preparing; }

@@ -132,8 +132,8 @@ TEST(House, protocols_have_no_thread_clock_random_or_stream) {
                                            "future", "shared_mutex"};
   for (const Include& include : includes()) {
     if (include.folder != "tm/protocol") continue;
-    const bool is_boost = include.target.starts_with("boost/") && !include.target.starts_with("boost/container/");
-    EXPECT_FALSE(forbidden.contains(include.target) || is_boost) << include.file << " includes " << include.target;
+    EXPECT_FALSE(forbidden.contains(include.target) || include.target.starts_with("boost/"))
+        << include.file << " includes " << include.target;
   }
 }
 

@@ -41,8 +41,8 @@ class Allocations : public EngineFixture {
   }
 };
 
-TEST_F(Allocations, of_a_commit_of_two_branches_are_at_most_twenty_four) {
-  constexpr std::size_t most = 24;
+TEST_F(Allocations, of_a_commit_of_two_branches_are_at_most_twenty_five) {
+  constexpr std::size_t most = 25;
   constexpr std::size_t transactions = 100;
   auto manager = TransactionManager::open(config(), registry());
   const Resource<Bare> a = manager.resource<Bare>("a");
