@@ -7,9 +7,11 @@
 #include <latch>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "assent/recovery/log_format.h"
 #include "assent/tests/unit/recovery/log_fixture.h"
 
 namespace assent::test {
@@ -103,6 +105,21 @@ TEST_F(PatientLog, a_full_disk_refuses_and_the_log_works_again) {
   EXPECT_THAT(told, ElementsAre(Forced::refused, Forced::durable));
   EXPECT_FALSE(log->poisoned().has_value());
   EXPECT_THAT(log->unfinished(), SizeIs(1));
+}
+
+TEST_F(PatientLog, who_is_answered_does_not_wait_for_the_next_segment_to_be_made) {
+  std::size_t forced = 0;
+  std::optional<std::size_t> told_before;
+  disk.on_sync([&](const std::string& path) {
+    if (!told_before && path.ends_with(log::spare_name)) told_before = told.size();
+  });
+  while (!told_before && forced < 100'000) {
+    ++forced;
+    force_then(next());
+    write();
+  }
+  ASSERT_TRUE(told_before) << "no next segment was made";
+  EXPECT_EQ(*told_before, forced);
 }
 
 TEST_F(PatientLog, who_is_told_may_use_the_log) {
