@@ -230,6 +230,10 @@ TEST(TwoPhaseReplyDeathTest, that_does_not_fit_the_phase_ends_the_program) {
   dies(deciding(), replied);
   dies(after({false}, {CommitRequested{}, replied}), replied);
   dies(after({}, start), DeadlinePassed{});
+  TwoPhaseCommit settles({false, false}, 1);
+  for (const Event& event : {start[0], voted, Event(BranchReplied{1, lost(Code::resource_failed)})})
+    settles.step(event);
+  dies(settles, BranchReplied{1, Reply::ok()});
 }
 
 }  // namespace
