@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "assent/xa/branch.h"
@@ -119,7 +120,8 @@ class ResourceManager {
   using Placed = std::function<void(Result<std::shared_ptr<Place>>)>;
   virtual std::optional<PlaceWait> await_place(const StartOptions& options, Placed then) {
     static_cast<void>(options);
-    then(std::shared_ptr<Place>());
+    const Placed placed = std::move(then);
+    placed(std::shared_ptr<Place>());
     return std::nullopt;
   }
 

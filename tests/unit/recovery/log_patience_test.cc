@@ -184,7 +184,8 @@ TEST_F(PatientLog, threads_and_patience_mixed_each_is_told_once_and_over_many_se
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < each; ++i) {
-        const auto sequence = static_cast<std::uint64_t>(1 + t * each + i);
+        const int number = 1 + t * each + i;
+        const auto sequence = static_cast<std::uint64_t>(number);
         const Decision decision = decision_of(*log, incarnation, sequence, std::string(200, 'x'));
         if (t % 2 == 0) {
           EXPECT_EQ(log->force(decision), Forced::durable);
