@@ -93,7 +93,8 @@ class DecisionLog {
   /// must be quick, and must not itself wait for a decision (force(), flush()); force_then() is allowed there.
   virtual void force_then(Decision decision, std::function<void(Forced)> done, const Post& post) {
     static_cast<void>(post);
-    done(force(std::move(decision)));
+    const std::function<void(Forced)> tell = std::move(done);
+    tell(force(std::move(decision)));
   }
 
   /// The transaction is over: every branch gave positive evidence of the decision, or, undecided, of being gone. The

@@ -40,7 +40,11 @@ class [[nodiscard]] Outcome {
   /// Of no transaction, and never of one: what Asio hands over beside an exception.
   Outcome() = default;
   Outcome(OutcomeKind kind, TransactionId id, std::string reason, Reply cause, std::vector<BranchOutcome> branches)
-      : kind_(kind), id_(id), reason_(std::move(reason)), cause_(std::move(cause)), branches_(std::move(branches)) {}
+      : kind_(kind),
+        id_(std::move(id)),
+        reason_(std::move(reason)),
+        cause_(std::move(cause)),
+        branches_(std::move(branches)) {}
 
   OutcomeKind kind() const { return kind_; }
   bool committed() const { return kind_ == OutcomeKind::committed; }
