@@ -39,7 +39,7 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
 
   void begin(const ResourceEntry& entry) {
     // No session to wait for, and nothing in the session to wait for either.
-    if (entry.is_admitted && entry.admitted->answers_at_once) return work(nullptr);
+    if (entry.is_admitted && entry.admitted->answers_at_once) return run(nullptr);
     if (has_branch(entry)) return placed(std::shared_ptr<Place>());
     engine_.await_place(
         *manager_, {.deadline = state_->deadline, .isolation = options_.isolation, .read_only = options_.read_only},
@@ -56,10 +56,10 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
   void placed(Result<std::shared_ptr<Place>> place) {
     if (!place) return end(failure_of([&](Transaction& lent) { lent.no_branch(*manager_, place.failure()); }));
     engine_.async_threads().workers.post(
-        [self = shared_from_this(), kept = std::move(place).value()]() mutable { self->work(std::move(kept)); });
+        [self = shared_from_this(), kept = std::move(place).value()]() mutable { self->run(std::move(kept)); });
   }
 
-  void work(std::shared_ptr<Place> place) {
+  void run(std::shared_ptr<Place> place) {
     end(failure_of([&](Transaction& lent) { work(lent, std::move(place)); }));
   }
 

@@ -30,7 +30,7 @@ LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observ
 }
 
 TransactionId LiveTable::begin(const std::string& last_resource) {
-  decltype(entries_) made;
+  decltype(entries_) made;  // outside of the lock, as its memory goes in complete()
   made[0].last_resource = last_resource;
   auto node = made.extract(made.begin());
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.

@@ -9,19 +9,11 @@
 
 #include "assent/adapters/scripted/null_resource.h"
 #include "assent/adapters/scripted/scripted_resource.h"
+#include "assent/tests/support/bare.h"
 #include "assent/tm/transaction_manager.h"
 
 namespace assent {
 namespace {
-
-/// Any resource, without a native session.
-struct Bare {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "bare";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
-};
 
 TEST(BoundedLog, stays_small_over_a_million_transactions_while_one_branch_of_a_database_that_is_down_is_pending) {
   std::string pattern = (std::filesystem::temp_directory_path() / "assent-bounded-XXXXXX").string();

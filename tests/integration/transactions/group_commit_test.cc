@@ -17,6 +17,7 @@
 
 #include "assent/adapters/scripted/null_resource.h"
 #include "assent/recovery/node_directory.h"
+#include "assent/tests/support/bare.h"
 #include "assent/tm/transaction_manager.h"
 
 namespace assent::testing {
@@ -67,14 +68,6 @@ struct Waits : Observer {
       disk().enter();
     }
   }
-};
-
-struct Null {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "null";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
 };
 
 /// Prepares, and is out of reach when it shall commit: its decisions stay in the log.
@@ -133,8 +126,8 @@ class GroupCommit : public ::testing::Test {
     registry.add("null", [](const ResourceSpec& spec) { return std::make_shared<NullResource>(spec.name); });
     registry.add("lost", [](const ResourceSpec& spec) { return std::make_shared<Second>(spec.name); });
     auto tm = TransactionManager::open(config_, registry, std::make_shared<Waits>());
-    const auto first = tm.resource<Null>("null");
-    const auto second = tm.resource<Null>("lost");
+    const auto first = tm.resource<Bare>("null");
+    const auto second = tm.resource<Bare>("lost");
     {
       Transaction first_use = tm.begin();  // the log is told who they are
       first_use.on(first, [](Branch&) {});

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "assent/adapters/scripted/scripted_resource.h"
+#include "assent/tests/support/bare.h"
 #include "assent/tm/transaction_manager.h"
 
 namespace assent {
@@ -50,15 +51,6 @@ class RecordingObserver : public Observer {
   }
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
-};
-
-/// An adapter whose session is the branch itself.
-struct Bare {
-  using Session = Branch;
-  using Connection = int;
-  static constexpr const char* kind = "bare";
-  static Session& session(Branch& branch) { return branch; }
-  static bool owns(const ResourceManager&) { return true; }
 };
 
 /// A transaction manager over scripted resources a and b, with a real log in a directory of its own. Recovery runs when

@@ -27,35 +27,38 @@ class LookingLog final : public MemoryLog {
   std::optional<EngineSays> engine_said;
 };
 
-TEST(LiveTable, tells_the_log_before_it_forgets_and_is_locked_for_nobody_meanwhile) {
-  LookingLog log(LogId{7});
-  Observer observer;
-  LiveTable table(log, log.add_incarnation(1), observer);
-  log.table = &table;
-  const TransactionId id = table.begin();
-  const std::vector<std::string> evidence = {""};
-  table.complete(Outcome(OutcomeKind::committed, id, "", Reply::ok(), {{"a", "committed", Reply::ok()}}),
-                 {true, false, evidence});
-  EXPECT_EQ(log.was_active, true) << "else recovery could take it for one that never decided";
-  EXPECT_EQ(log.engine_said, EngineSays::active);
-  EXPECT_EQ(log.was_known, false);
-  EXPECT_FALSE(table.is_active(id));
-  ASSERT_TRUE(table.known(id));
-  EXPECT_TRUE(table.known(id)->committed());
+class TableBesideItsLog : public testing::Test {
+ protected:
+  TableBesideItsLog() { log_.table = &table_; }
+
+  /// A decided transaction ends with its only branch in that state.
+  void complete(const std::string& state) {
+    const std::vector<std::string> evidence = {""};
+    table_.complete(Outcome(OutcomeKind::committed, id_, "", Reply::ok(), {{"a", state, Reply::ok()}}),
+                    {true, false, evidence});
+  }
+
+  LookingLog log_{LogId{7}};
+  Observer observer_;
+  LiveTable table_{log_, log_.add_incarnation(1), observer_};
+  const TransactionId id_ = table_.begin();
+};
+
+TEST_F(TableBesideItsLog, tells_it_before_it_forgets_and_is_locked_for_nobody_meanwhile) {
+  complete("committed");
+  EXPECT_EQ(log_.was_active, true) << "else recovery could take it for one that never decided";
+  EXPECT_EQ(log_.engine_said, EngineSays::active);
+  EXPECT_EQ(log_.was_known, false);
+  EXPECT_FALSE(table_.is_active(id_));
+  ASSERT_TRUE(table_.known(id_));
+  EXPECT_TRUE(table_.known(id_)->committed());
 }
 
-TEST(LiveTable, keeps_what_is_not_finished_and_tells_the_log_nothing) {
-  LookingLog log(LogId{7});
-  Observer observer;
-  LiveTable table(log, log.add_incarnation(1), observer);
-  log.table = &table;
-  const TransactionId id = table.begin();
-  const std::vector<std::string> evidence = {""};
-  table.complete(Outcome(OutcomeKind::committed, id, "", Reply::ok(), {{"a", "pending", Reply::ok()}}),
-                 {true, false, evidence});
-  EXPECT_FALSE(log.was_active) << "it was told";
-  EXPECT_FALSE(table.is_active(id));
-  EXPECT_EQ(table.state(id).says, EngineSays::decided);
+TEST_F(TableBesideItsLog, keeps_what_is_not_finished_and_tells_it_nothing) {
+  complete("pending");
+  EXPECT_FALSE(log_.was_active) << "it was told";
+  EXPECT_FALSE(table_.is_active(id_));
+  EXPECT_EQ(table_.state(id_).says, EngineSays::decided);
 }
 
 }  // namespace
