@@ -95,7 +95,7 @@ TEST_P(Examine, tells_who_waits_for_a_prepared_branch) {
   const auto admin = registry_.open(spec);
   const Xid id = xid();
   prepared(id, 5).reset();
-  while (!owner_of(id).empty()) std::this_thread::yield();
+  await_release_of(id);
   const auto waiter = connect();
   ASSERT_TRUE(waiter->run({"SET SESSION innodb_lock_wait_timeout=30"}).ok());
   std::thread waiting([&] { static_cast<void>(waiter->run({"UPDATE " + table_ + " SET v=6 WHERE id=1"})); });

@@ -61,7 +61,7 @@ class Failures : public Server {
     const std::string id = query(branch, "SELECT CONNECTION_ID()");
     sql("KILL CONNECTION " + id);
     // MySQL takes a session off its process list before it has rolled back; the lock goes after that.
-    while (!owner_of(branch.xid()).empty()) std::this_thread::yield();
+    await_release_of(branch.xid());
   }
   void await_end_of(const std::string& id) {
     while (sql("SELECT COUNT(*) FROM information_schema.processlist WHERE id=" + id) != "0") std::this_thread::yield();
@@ -127,7 +127,7 @@ TEST_P(Failures, a_deadlock_victim_is_rolled_back) {
   auto victim = deadlocked(id);
   const Reply reply = victim->rollback();
   EXPECT_EQ(reply.code, Code::ok) << describe(reply);
-  EXPECT_EQ(owner_of(id), "");
+  await_release_of(id);
 }
 
 TEST_P(Failures, a_lock_wait_timeout_is_thrown_and_leaves_the_earlier_work_in_the_branch) {
@@ -206,7 +206,7 @@ TEST_P(Failures, a_session_killed_after_prepare_leaves_the_branch_to_recovery) {
     const std::string session = query(*branch, "SELECT CONNECTION_ID()");
     ASSERT_EQ(branch->prepare().code, Code::ok);
     sql("KILL CONNECTION " + session);
-    while (!owner_of(id).empty()) std::this_thread::yield();
+    await_release_of(id);
     const Reply reply = commit ? branch->commit() : branch->rollback();
     EXPECT_EQ(reply.code, Code::resource_failed) << describe(reply);
     EXPECT_EQ(reply.certainty, Certainty::unknown);

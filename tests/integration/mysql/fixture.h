@@ -176,6 +176,12 @@ class OnServer : public ::testing::Test {
   std::string owner_of(const Xid& xid) {
     return sql("SELECT IS_USED_LOCK(" + mysql::carrier_lock(xid) + ")").value_or("");
   }
+  /// A pooled session gives the lock back behind the verb's answer, and a server needs a moment to see that a session
+  /// has ended.
+  void await_release_of(const Xid& xid) {
+    EXPECT_EQ(sql("SELECT GET_LOCK(" + mysql::carrier_lock(xid) + ",60)"), "1");
+    EXPECT_EQ(sql("SELECT RELEASE_LOCK(" + mysql::carrier_lock(xid) + ")"), "1");
+  }
 
   std::string url_;
   std::string admin_url_;

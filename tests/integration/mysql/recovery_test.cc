@@ -68,8 +68,8 @@ TEST_P(Recovery, ends_a_hung_owner_whose_incarnation_is_dead_and_waits_for_its_e
   EXPECT_EQ(other->commit().code, Code::ok);
   EXPECT_NE(hung->commit().code, Code::ok);
   EXPECT_EQ(v(1), 5);
-  // On MySQL the owner was left in peace; its session is closed only now, and the server may need a moment to see that.
-  while (!owner_of(one).empty()) std::this_thread::yield();
+  // On MySQL the owner was left in peace; its session is closed only now.
+  await_release_of(one);
 }
 
 TEST_P(Recovery, proves_that_a_carrier_is_gone) {
@@ -95,7 +95,7 @@ TEST_P(Recovery, notices_a_lock_that_the_application_released) {
   ASSERT_EQ(branch->prepare().code, Code::ok);
   EXPECT_NE(owner_of(id), "");
   EXPECT_EQ(branch->commit().code, Code::ok);
-  EXPECT_EQ(owner_of(id), "");
+  await_release_of(id);
 }
 
 TEST_P(Recovery, does_not_prepare_when_recovery_took_the_lock_that_the_application_released) {
@@ -123,8 +123,7 @@ TEST_P(Recovery, leaves_a_connected_borrowed_owner_its_branch) {
   EXPECT_EQ(reply.code, mariadb() ? Code::retry : Code::ok) << describe(reply);
   own.reset();
   if (!mariadb()) return;
-  // The server may need a moment to see that the connection was closed.
-  while (!owner_of(id).empty()) std::this_thread::yield();
+  await_release_of(id);
   EXPECT_EQ(shop_->commit(id, {}).code, Code::ok);
   EXPECT_EQ(v(1), 5);
 }
@@ -184,7 +183,7 @@ TEST_P(Recovery, names_the_session_that_still_carries_a_prepared_branch) {
   auto branch = prepared(id);
   EXPECT_EQ(note_of(id), "session " + owner_of(id) + " still carries it");
   branch.reset();
-  while (!owner_of(id).empty()) std::this_thread::yield();
+  await_release_of(id);
   EXPECT_EQ(note_of(id), "");
 }
 

@@ -22,7 +22,7 @@ TEST_P(Verbs, commits_what_was_prepared) {
   EXPECT_EQ(v(1), 5);
   EXPECT_FALSE(listed(id));
   EXPECT_EQ(shop_->fate(id, branch->evidence()).value(), Fate::committed);
-  EXPECT_EQ(owner_of(id), "");
+  await_release_of(id);
 }
 
 TEST_P(Verbs, rolls_back_what_was_prepared) {
