@@ -68,7 +68,7 @@ class PostgresShare final : public AssentShare {
   std::int64_t read(Transaction& transaction, int account) const override {
     return transaction.on(
         resource_, {.isolation = Isolation::database_default, .read_only = true},
-        [&](Postgres::Session& session) { return session.exec1(select(table_, account))[0].as<std::int64_t>(); });
+        [&](Postgres::Session& session) { return session.exec(select(table_, account))[0][0].as<std::int64_t>(); });
   }
 
  private:

@@ -4,7 +4,7 @@
 //
 //     asio::awaitable<Outcome> pay(TransactionManager& tm, Resource<Postgres> ledger, Resource<MySql> shop) {
 //       Transaction tx = tm.begin({.deadline = 2s});
-//       co_await tx.async_on(ledger, [](pqxx::transaction_base& sql) { … }, asio::use_awaitable);
+//       co_await tx.async_on(ledger, [](Postgres::Session& sql) { … }, asio::use_awaitable);
 //       co_await tx.async_on(shop, [](sql::Connection& sql) { … }, asio::use_awaitable);
 //       co_return co_await tx.async_commit(asio::use_awaitable);
 //     }

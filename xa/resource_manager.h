@@ -147,7 +147,8 @@ class ResourceManager {
   virtual Result<std::vector<KeptDecision>> decisions();
 
   /// True when no session can still bring a prepare or commit of this branch: proof, not an empty scan. With
-  /// options.carrier_is_dead the session is ended if it is found.
+  /// options.carrier_is_dead the session is ended if it is found. Not a question for who may still work in the branch:
+  /// it may begin only with the first statement.
   virtual Result<bool> carrier_gone(const Xid& xid, const FinishOptions& options) = 0;
 
   /// The witnesses of these branches are needed no more. Best effort; in batches.

@@ -1,11 +1,23 @@
 #include "assent/adapters/postgres/native.h"
 
+#include <sys/socket.h>
+
+#include <string_view>
 #include <utility>
+
+#include "assent/adapters/postgres/answer.h"
 
 namespace assent::detail::postgres {
 namespace {
 
 void ignore_notice(void*, const char*) {}
+
+// A text of several could end the transaction with one statement and fail with another, and look like one that the
+// server could not read.
+bool is_one_statement(std::string_view text) {
+  const std::size_t end = text.find(';');
+  return end == std::string_view::npos || text.find_first_not_of("; \t\r\n", end) == std::string_view::npos;
+}
 
 // pqxx keeps its PGconn private and offers no way to it. Naming a private member in an explicit instantiation is the
 // one place where the language allows it ([temp.spec.general]/6).
@@ -35,8 +47,9 @@ class BranchTransaction final : public pqxx::dbtransaction {
 
 class Pooled final : public Native {
  public:
-  explicit Pooled(PGconn* connection)
-      : raw_(connection),
+  Pooled(PGconn* connection, Opening& opening)
+      : Native(connection, &opening),
+        raw_(connection),
         connection_(pqxx::connection::seize_raw_connection(connection)),
         transaction_(std::make_unique<BranchTransaction>(connection_)) {}
   ~Pooled() override {
@@ -44,10 +57,11 @@ class Pooled final : public Native {
     PGconn* const raw = std::move(connection_).release_raw_connection();
     if (raw != nullptr) PQsetNoticeProcessor(raw, ignore_notice, nullptr);
   }
-  pqxx::dbtransaction& transaction() override { return *transaction_; }
   bool intact() const override { return raw_of(connection_) == raw_; }
 
  private:
+  pqxx::dbtransaction& begun() override { return *transaction_; }
+
   PGconn* raw_;
   pqxx::connection connection_;
   std::unique_ptr<BranchTransaction> transaction_;
@@ -113,8 +127,9 @@ class PooledConnection final : private HoldsPolicy, public pqxx::connection_base
 
 class Pooled final : public Native {
  public:
-  explicit Pooled(PGconn* raw)
-      : raw_(raw),
+  Pooled(PGconn* raw, Opening& opening)
+      : Native(raw, &opening),
+        raw_(raw),
         connection_(std::make_unique<PooledConnection>(raw)),
         transaction_(std::make_unique<BranchTransaction>(*connection_)) {}
   ~Pooled() override {
@@ -122,10 +137,11 @@ class Pooled final : public Native {
     connection_.reset();
     PQsetNoticeProcessor(raw_, ignore_notice, nullptr);
   }
-  pqxx::dbtransaction& transaction() override { return *transaction_; }
   bool intact() const override { return true; }
 
  private:
+  pqxx::dbtransaction& begun() override { return *transaction_; }
+
   PGconn* raw_;
   std::unique_ptr<PooledConnection> connection_;
   std::unique_ptr<BranchTransaction> transaction_;
@@ -156,11 +172,16 @@ class KeptFromReconnecting {
 class Adopted final : public Native {
  public:
   explicit Adopted(NativeConnection& borrowed)
-      : borrowed_(borrowed), raw_(raw_of(borrowed)), kept_(borrowed), transaction_(borrowed) {}
-  pqxx::dbtransaction& transaction() override { return transaction_; }
+      : Native(raw_of(borrowed), nullptr),
+        borrowed_(borrowed),
+        raw_(raw_of(borrowed)),
+        kept_(borrowed),
+        transaction_(borrowed) {}
   bool intact() const override { return raw_of(borrowed_) == raw_; }
 
  private:
+  pqxx::dbtransaction& begun() override { return transaction_; }
+
   NativeConnection& borrowed_;
   PGconn* raw_;
   KeptFromReconnecting kept_;
@@ -169,8 +190,34 @@ class Adopted final : public Native {
 
 }  // namespace
 
-std::unique_ptr<Native> Native::over(PGconn* connection) {
-  return std::make_unique<Pooled>(connection);
+pqxx::result Native::exec(const std::string& text) {
+  if (opening_ == nullptr || opening_->said || !is_one_statement(text)) return transaction().exec(text);
+  opening_->said = true;
+  try {
+    return begun().exec(opening_->text + ";\n" + text);
+  } catch (const std::exception&) {
+    // A statement that fails leaves a failed transaction, but of a text that it cannot read the server does nothing.
+    if (PQtransactionStatus(connection_) != PQTRANS_IDLE) throw;
+  }
+  say_alone();
+  return begun().exec(text);
+}
+
+pqxx::dbtransaction& Native::transaction() {
+  if (opening_ != nullptr && !std::exchange(opening_->said, true)) say_alone();
+  return begun();
+}
+
+void Native::say_alone() {
+  const Answer::Owned result{PQexec(connection_, opening_->text.c_str())};
+  if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) return;
+  // Nothing may go through the connection outside of the transaction.
+  shutdown(PQsocket(connection_), SHUT_RDWR);
+  throw pqxx::broken_connection(one_line(PQerrorMessage(connection_)));
+}
+
+std::unique_ptr<Native> Native::over(PGconn* connection, Opening& opening) {
+  return std::make_unique<Pooled>(connection, opening);
 }
 
 std::unique_ptr<Native> Native::over(NativeConnection& borrowed) {

@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <pqxx/pqxx>
+#include <string>
+#include <utility>
 
 namespace assent::detail::postgres {
 
@@ -13,28 +15,53 @@ using NativeConnection = pqxx::connection;
 using NativeConnection = pqxx::connection_base;
 #endif
 
-/// What the application works with: a pqxx transaction whose begin and end are sent by the branch, not by pqxx.
+/// What begins the branch's transaction.
+struct Opening {
+  std::string text;   ///< BEGIN and what belongs to it
+  bool said = false;  ///< whatever became of it
+};
+
+/// What the application works with: a pqxx transaction whose begin and end are sent by the branch, not by pqxx. Its
 /// commit() is refused; abort() only closes the object. The branch destroys this before it uses the connection again.
 class Native {
  public:
   virtual ~Native() = default;
   Native(const Native&) = delete;
   Native& operator=(const Native&) = delete;
-  virtual pqxx::dbtransaction& transaction() = 0;
+
+  /// A statement. What comes first in the branch is sent in one message with BEGIN, if it is one statement; the text in
+  /// its result and its errors has BEGIN on a line of its own, then.
+  pqxx::result exec(const std::string& text);
+  template <class... Args>
+  pqxx::result exec_params(const std::string& text, Args&&... args) {
+    return transaction().exec_params(text, std::forward<Args>(args)...);
+  }
+  /// For all else that pqxx can do. What comes first in the branch waits for BEGIN by itself.
+  pqxx::dbtransaction& transaction();
+  operator pqxx::dbtransaction&() { return transaction(); }
+
   /// False: the application closed the connection behind our back, and its PGconn is freed.
   virtual bool intact() const = 0;
 
-  /// Over a connection of ours; pqxx never closes it and never opens another in its place.
-  static std::unique_ptr<Native> over(PGconn* connection);
-  /// Over an application's own pqxx connection, kept from reconnecting (which would leave the transaction) meanwhile.
-  /// Throws pqxx::usage_error when it has a transaction object open.
+  /// Over a connection of ours, which hears the opening before anything of the application's; pqxx never closes it and
+  /// never opens another in its place.
+  static std::unique_ptr<Native> over(PGconn* connection, Opening& opening);
+  /// Over an application's own pqxx connection, in which the transaction has begun, kept from reconnecting (which would
+  /// leave the transaction) meanwhile. Throws pqxx::usage_error when it has a transaction object open.
   static std::unique_ptr<Native> over(NativeConnection& borrowed);
 
   /// The connection below, or null if it is not open.
   static PGconn* below(NativeConnection& connection);
 
  protected:
-  Native() = default;
+  Native(PGconn* connection, Opening* opening) : connection_(connection), opening_(opening) {}
+
+ private:
+  virtual pqxx::dbtransaction& begun() = 0;
+  void say_alone();
+
+  PGconn* const connection_;
+  Opening* const opening_;  ///< null: was said before
 };
 
 }  // namespace assent::detail::postgres

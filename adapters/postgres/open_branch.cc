@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "assent/adapters/postgres/witness.h"
 #include "assent/xa/error.h"
@@ -66,24 +67,27 @@ std::string begin_text(const std::string& mark, const StartOptions& options) {
 OpenBranch::OpenBranch(Lease lease, Xid xid, std::string mark, const StartOptions& options, bool witness)
     : xid_(std::move(xid)),
       mark_(std::move(mark)),
+      isolation_(options.isolation),
       read_only_(options.read_only),
       witness_(witness),
       lease_(std::move(lease)),
-      native_(Native::over(lease_->raw())),
-      deadline_(options.deadline) {
-  if (deadline_) granted_ = left(*deadline_);
+      deadline_(options.deadline),
+      native_(Native::over(lease_->raw(), opening_)) {
+  renew_opening();
 }
 
 OpenBranch::OpenBranch(std::unique_ptr<Session> session, NativeConnection& borrowed, Xid xid, std::string mark,
                        const StartOptions& options, bool witness)
     : xid_(std::move(xid)),
       mark_(std::move(mark)),
+      isolation_(options.isolation),
       read_only_(options.read_only),
       witness_(witness),
       borrowed_(std::move(session)),
       lender_(&borrowed),
-      native_(Native::over(borrowed)),
-      deadline_(options.deadline) {
+      deadline_(options.deadline),
+      opening_{"", true},
+      native_(Native::over(borrowed)) {
   if (deadline_) granted_ = left(*deadline_);
 }
 
@@ -100,7 +104,7 @@ OpenBranch::~OpenBranch() {
   if (state_ == State::prepared) release_session();
 }
 
-pqxx::dbtransaction& OpenBranch::native() {
+Native& OpenBranch::native() {
   if (process_.in_child()) {
     throw Error(ErrorCode::misuse, "a forked child uses its parent's branch " + xid_.text(),
                 "begin a transaction of its own in the child");
@@ -108,9 +112,16 @@ pqxx::dbtransaction& OpenBranch::native() {
   if (state_ != State::active || !native_) {
     throw Error(ErrorCode::misuse, "the branch " + xid_.text() + " takes no more work", "begin another transaction");
   }
+  if (deadline_ && !opening_.said) renew_opening();
   // Statements are timed one by one. A quarter of the time gone is the most by which a late one may overstay.
   if (deadline_ && left(*deadline_) < granted_ * 3 / 4) static_cast<void>(set_deadline(deadline_));
-  return native_->transaction();
+  return *native_;
+}
+
+/// The time that is left is told in it.
+void OpenBranch::renew_opening() {
+  opening_.text = begin_text(mark_, {.deadline = deadline_, .isolation = isolation_, .read_only = read_only_});
+  if (deadline_) granted_ = left(*deadline_);
 }
 
 std::optional<Reply> OpenBranch::refuse(bool allowed) {
@@ -172,6 +183,12 @@ std::string OpenBranch::timed_constraints() const {
 // What the client side already knows about the transaction, before anything is sent.
 std::optional<Reply> OpenBranch::check_before_end() {
   close_native();
+  if (!std::exchange(opening_.said, true)) {
+    const Answer answer = session().exec(opening_.text);
+    Reply failure = failure_of(answer);
+    failure.certainty = Certainty::not_done;  // a BEGIN whose session is closed leaves nothing behind
+    if (!answer.ok()) return finish(std::move(failure));
+  }
   switch (session().transaction_status()) {
     case PQTRANS_INTRANS:
       if (session().reports_name(mark_)) return std::nullopt;
@@ -282,6 +299,7 @@ Reply OpenBranch::rollback() {
     return finish(finish_reply(session().exec("ROLLBACK PREPARED " + text_literal(to_gid(xid_)))));
   }
   close_native();
+  if (!opening_.said) return finish(Reply::ok());
   const PGTransactionStatusType status = session().transaction_status();
   if (status == PQTRANS_IDLE || (status == PQTRANS_INTRANS && !session().reports_name(mark_))) {
     return finish(Reply::unknown(Code::heuristic_hazard,
@@ -295,6 +313,11 @@ Reply OpenBranch::rollback() {
 
 Reply OpenBranch::set_deadline(std::optional<steady_clock::time_point> deadline) {
   if (auto refusal = refuse(state_ == State::active)) return *refusal;
+  if (!opening_.said) {
+    deadline_ = deadline;
+    renew_opening();
+    return Reply::ok();
+  }
   if (session().transaction_status() != PQTRANS_INTRANS) {
     return Reply::not_done(Code::protocol_error, "the branch has a failed or unfinished statement");
   }

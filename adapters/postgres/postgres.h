@@ -18,9 +18,11 @@ namespace assent {
 /// refused.
 ///
 /// What an application does with the session:
-/// - `sql.exec("UPDATE …")`, exec_params, pipelines and streams, pqxx::subtransaction for savepoints. A failed
-/// statement
-///   fails the whole branch (prepare() answers rb_rollback) unless a savepoint is rolled back to.
+/// - `sql.exec("UPDATE …")`, exec_params; as the pqxx::dbtransaction& that it converts to, pipelines, streams, and
+///   pqxx::subtransaction for savepoints. A failed statement fails the whole branch (prepare() answers rb_rollback)
+///   unless a savepoint is rolled back to.
+/// - The transaction begins with the first of them. sql.exec() of one statement sends BEGIN along; everything else, and
+///   a work that takes a pqxx transaction, waits for it: one round trip more.
 /// - Not: COMMIT, ROLLBACK, PREPARE TRANSACTION, SET application_name. prepare() notices and refuses. commit() of the
 ///   pqxx object throws.
 /// - What it leaves in a pooled session (SET, prepared statements, session advisory locks, LISTEN, temporary tables) is
@@ -30,10 +32,9 @@ namespace assent {
 /// - A one-phase branch whose only effects are outside of PostgreSQL's own tables (NOTIFY, writes through postgres_fdw)
 ///   leaves no witness: after a lost answer settle() calls it rolled back. Write a row beside them.
 /// - A deadline bounds each statement by the time that is left when the session is handed out; a session that stays
-/// idle
-///   a second past it is ended by the server.
+///   idle a second past it is ended by the server.
 struct Postgres {
-  using Session = pqxx::dbtransaction;  ///< is a pqxx::transaction_base
+  using Session = detail::postgres::Native;  ///< converts to pqxx::dbtransaction& and pqxx::transaction_base&
   using Connection = detail::postgres::NativeConnection;
   static constexpr const char* kind = "PostgreSQL";
 

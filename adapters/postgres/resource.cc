@@ -51,7 +51,7 @@ Resource::Resource(const ResourceSpec& spec)
       settings_(Settings::from(spec.url)),
       pool_size_(spec.pool_size),
       branches_(
-          pool_options(spec, spec.pool_size), [this] { return connect(); }, still_good),
+          pool_options(spec, spec.pool_size), [this] { return connect_for_branches(); }, still_good),
       control_(
           pool_options(spec, control_sessions), [this] { return connect(); }, still_good) {}
 
@@ -63,6 +63,17 @@ Result<std::unique_ptr<Session>> Resource::connect() {
   if (identity_ == (*session)->identity()) return session;
   return Reply::not_done(Code::resource_error, "another database answers at " + settings_.address + ": it was " +
                                                    identity_.text() + ", now it is " + (*session)->identity().text());
+}
+
+Result<std::unique_ptr<Session>> Resource::connect_for_branches() {
+  Result<std::unique_ptr<Session>> session = connect();
+  if (!session) return session;
+  const std::string name = "assent:?";
+  const Answer answer = (*session)->exec("SET application_name = " + text_literal(name));
+  if (!answer.ok()) return failure_of(answer);
+  if (!(*session)->reports_name(name)) return mute();
+  (*session)->begin_reset();
+  return session;
 }
 
 Reply Resource::with_session(const std::function<Reply(Session&)>& ask, bool again) {
@@ -117,33 +128,19 @@ Result<std::unique_ptr<Branch>> Resource::start(const Xid& xid, const StartOptio
   if (options.deadline && *options.deadline <= std::chrono::steady_clock::now()) {
     return Reply::not_done(Code::rb_timeout, "the deadline has passed");
   }
-  const std::string mark = carrier_name(xid);
-  const std::string begin = begin_text(mark, options);
   for (bool again = true;; again = false) {
     Result<Lease> lease = branches_.take(options.deadline, options.place);
     if (!lease) return lease.failure();
-    Session& session = **lease;
-    Answer answer;
-    if (session.drain()) {
-      answer = session.exec(begin);
-      if (answer.ok() && !session.reports_name(mark)) return mute();
-      if (answer.ok()) {
-        try {
-          return std::unique_ptr<Branch>(
-              std::make_unique<OpenBranch>(std::move(lease).value(), xid, mark, options, witness_.load()));
-        } catch (const std::exception& failure) {
-          return Reply::not_done(Code::resource_error, one_line(failure.what()));
-        }
+    if ((*lease)->drain()) {
+      try {
+        return std::unique_ptr<Branch>(
+            std::make_unique<OpenBranch>(std::move(*lease), xid, carrier_name(xid), options, witness_.load()));
+      } catch (const std::exception& failure) {
+        return Reply::not_done(Code::resource_error, one_line(failure.what()));
       }
-    } else {
-      answer.unsent = true;
-      answer.text = "the session is closed";
     }
     lease->discard();
-    // Nothing that matters can have happened: a BEGIN whose session is closed leaves nothing behind.
-    Reply failure = failure_of(answer);
-    failure.certainty = Certainty::not_done;
-    if (!session_died(failure) || !again) return failure;
+    if (!again) return Reply::not_done(Code::resource_failed, "the session is closed");
     branches_.clear();
     control_.clear();
   }

@@ -1,5 +1,7 @@
 #include "assent/adapters/postgres/session.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -98,13 +100,16 @@ void Session::begin_reset() {
 }
 
 bool Session::drain() {
-  if (!resetting_) return idle();
-  resetting_ = false;
   bool clean = true;
-  while (const Answer::Owned result{PQgetResult(connection_)}) {
-    clean = clean && PQresultStatus(result.get()) == PGRES_COMMAND_OK;
+  if (std::exchange(resetting_, false)) {
+    while (const Answer::Owned result{PQgetResult(connection_)}) {
+      clean = clean && PQresultStatus(result.get()) == PGRES_COMMAND_OK;
+    }
   }
-  return clean && idle();
+  // What the server says unasked is a notice, a changed parameter or its farewell.
+  char any = 0;
+  const bool spoken = recv(PQsocket(connection_), &any, sizeof any, MSG_PEEK | MSG_DONTWAIT) >= 0;
+  return clean && idle() && (!spoken || exec("SELECT 1").ok());
 }
 
 std::string text_literal(std::string_view text) {

@@ -49,7 +49,8 @@ class Session {
   /// Sends DISCARD ALL without waiting: what an application left in the session (SET, prepared statements, session
   /// advisory locks, LISTEN, temporary tables) goes away now and costs nobody a round trip. After it only drain().
   void begin_reset();
-  /// Takes the answer of begin_reset(). False: the session is of no use any more.
+  /// Takes the answer of begin_reset(), and what the server has said of itself since. False: the session is of no use
+  /// any more.
   bool drain();
 
   /// The connection was closed and freed by somebody else: it is not touched again.

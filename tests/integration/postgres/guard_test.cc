@@ -105,7 +105,7 @@ TEST_F(PostgresGuard, refuses_to_prepare_behind_an_unfinished_command) {
   for (const bool one_phase : {false, true}) {
     auto branch = begin();
     add(*branch, 1, -30);
-    PGconn* const raw = detail::postgres::Native::below(Postgres::session(*branch).conn());
+    PGconn* const raw = detail::postgres::Native::below(Postgres::session(*branch).transaction().conn());
     ASSERT_EQ(PQsendQuery(raw, "SELECT 1"), 1);
     const Reply reply = one_phase ? branch->commit_one_phase() : branch->prepare();
     EXPECT_EQ(reply.code, Code::protocol_error);

@@ -193,7 +193,7 @@ TEST_F(PostgresSessions, adopts_an_idle_connection_and_gives_it_back_idle) {
     auto adopted = Postgres::adopt(*resource_, own, xid, {});
     ASSERT_TRUE(adopted) << describe(adopted.failure());
     add(**adopted, 1, -10);
-    EXPECT_EQ(Postgres::session(**adopted).exec_prepared("mine", 1)[0][0].as<int>(), 42);
+    EXPECT_EQ(Postgres::session(**adopted).transaction().exec_prepared("mine", 1)[0][0].as<int>(), 42);
     if (two_phase) {
       ASSERT_TRUE((*adopted)->prepare().is_ok());
       EXPECT_TRUE(listed(xid));

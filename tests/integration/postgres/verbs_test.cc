@@ -261,7 +261,7 @@ TEST_F(PostgresVerbs, a_savepoint_saves_a_branch_from_a_failed_statement) {
 TEST_F(PostgresVerbs, pqxx_commit_is_refused_in_a_branch) {
   auto branch = begin();
   add(*branch, 1, -30);
-  EXPECT_THROW(Postgres::session(*branch).commit(), std::exception);
+  EXPECT_THROW(Postgres::session(*branch).transaction().commit(), std::exception);
   EXPECT_EQ(value(1), "100");
   static_cast<void>(branch->rollback());
   EXPECT_EQ(value(1), "100");

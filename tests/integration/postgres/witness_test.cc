@@ -210,6 +210,8 @@ TEST_F(PostgresWitness, a_late_prepare_is_seen_by_its_carrier_and_barred_by_endi
 TEST_F(PostgresWitness, the_carrier_is_gone_once_the_branch_is_prepared) {
   auto branch = begin();
   auto other = begin();
+  add(*branch, 1, -30);
+  add(*other, 2, 1);
   auto gone = direct_->carrier_gone(branch->xid(), {});
   ASSERT_TRUE(gone);
   EXPECT_FALSE(*gone);
