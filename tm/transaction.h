@@ -55,7 +55,8 @@ class Transaction {
 
   /// Runs `work` on the resource's native session, in this transaction's branch there, and returns what it returns. An
   /// exception that leaves it makes the transaction rollback-only and goes on to the caller. Throws Error when the
-  /// branch cannot be opened (resource_down, resource_unfit, too_late), and then too it can only be rolled back.
+  /// branch cannot be opened (resource_down, resource_unfit, too_late), and then too it can only be rolled back. Where
+  /// the branch begins with the first statement (PostgreSQL), that fails instead, as statements do.
   template <class Adapter, class Work>
   decltype(auto) on(const Resource<Adapter>& resource, Work&& work) {
     return run_on<Adapter>(enlist(resource.manager_, std::nullopt), std::forward<Work>(work));

@@ -40,8 +40,10 @@ struct StartOptions {
 /// Not thread-safe: one thread at a time, and where Capabilities::session_bound_to_thread, the same thread always.
 /// No exception leaves it. The verbs follow The XA Specification (C193), chapter 5, with these additions:
 ///
+/// - start() may leave the beginning to the first statement, but what a process sends at once never both begins and
+/// ends.
 /// - end() may be delayed into the round trip of the verb that follows; it only promises that no more work joins.
-/// - prepare() first proves that it ends the transaction that start() began (an application's own COMMIT; BEGIN in
+/// - prepare() first proves that it ends the branch's own transaction (an application's own COMMIT; BEGIN in
 ///   between is answered protocol_error, not_done, and nothing is prepared).
 /// - A verb that answers rb_…: the branch is over, rolled back, or will be by the destructor; nothing stays prepared.
 /// - resource_failed with Certainty::unknown: the answer was lost. The session is not used again.

@@ -49,7 +49,6 @@ class Pooled final : public Native {
  public:
   Pooled(PGconn* connection, Opening& opening)
       : Native(connection, &opening),
-        raw_(connection),
         connection_(pqxx::connection::seize_raw_connection(connection)),
         transaction_(std::make_unique<BranchTransaction>(connection_)) {}
   ~Pooled() override {
@@ -62,7 +61,6 @@ class Pooled final : public Native {
  private:
   pqxx::dbtransaction& begun() override { return *transaction_; }
 
-  PGconn* raw_;
   pqxx::connection connection_;
   std::unique_ptr<BranchTransaction> transaction_;
 };
@@ -129,7 +127,6 @@ class Pooled final : public Native {
  public:
   Pooled(PGconn* raw, Opening& opening)
       : Native(raw, &opening),
-        raw_(raw),
         connection_(std::make_unique<PooledConnection>(raw)),
         transaction_(std::make_unique<BranchTransaction>(*connection_)) {}
   ~Pooled() override {
@@ -142,7 +139,6 @@ class Pooled final : public Native {
  private:
   pqxx::dbtransaction& begun() override { return *transaction_; }
 
-  PGconn* raw_;
   std::unique_ptr<PooledConnection> connection_;
   std::unique_ptr<BranchTransaction> transaction_;
 };
@@ -172,18 +168,13 @@ class KeptFromReconnecting {
 class Adopted final : public Native {
  public:
   explicit Adopted(NativeConnection& borrowed)
-      : Native(raw_of(borrowed), nullptr),
-        borrowed_(borrowed),
-        raw_(raw_of(borrowed)),
-        kept_(borrowed),
-        transaction_(borrowed) {}
+      : Native(raw_of(borrowed), nullptr), borrowed_(borrowed), kept_(borrowed), transaction_(borrowed) {}
   bool intact() const override { return raw_of(borrowed_) == raw_; }
 
  private:
   pqxx::dbtransaction& begun() override { return transaction_; }
 
   NativeConnection& borrowed_;
-  PGconn* raw_;
   KeptFromReconnecting kept_;
   BranchTransaction transaction_;
 };
@@ -197,7 +188,7 @@ pqxx::result Native::exec(const std::string& text) {
     return begun().exec(opening_->text + ";\n" + text);
   } catch (const std::exception&) {
     // A statement that fails leaves a failed transaction, but of a text that it cannot read the server does nothing.
-    if (PQtransactionStatus(connection_) != PQTRANS_IDLE) throw;
+    if (PQtransactionStatus(raw_) != PQTRANS_IDLE) throw;
   }
   say_alone();
   return begun().exec(text);
@@ -209,11 +200,13 @@ pqxx::dbtransaction& Native::transaction() {
 }
 
 void Native::say_alone() {
-  const Answer::Owned result{PQexec(connection_, opening_->text.c_str())};
+  const Answer::Owned result{PQexec(raw_, opening_->text.c_str())};
   if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) return;
-  // Nothing may go through the connection outside of the transaction.
-  shutdown(PQsocket(connection_), SHUT_RDWR);
-  throw pqxx::broken_connection(one_line(PQerrorMessage(connection_)));
+  const std::string why = one_line(PQerrorMessage(raw_));
+  // Nothing may go through the connection outside of the transaction: it ends, and libpq is made to see that.
+  shutdown(PQsocket(raw_), SHUT_RDWR);
+  static_cast<void>(PQconsumeInput(raw_));
+  throw pqxx::broken_connection(why);
 }
 
 std::unique_ptr<Native> Native::over(PGconn* connection, Opening& opening) {

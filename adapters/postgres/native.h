@@ -29,14 +29,20 @@ class Native {
   Native(const Native&) = delete;
   Native& operator=(const Native&) = delete;
 
-  /// A statement. What comes first in the branch is sent in one message with BEGIN, if it is one statement; the text in
-  /// its result and its errors has BEGIN on a line of its own, then.
+  /// What comes first in the branch is sent in one message with BEGIN, if it has no ';' but at its end; the text in its
+  /// result and its errors has BEGIN on a line of its own, then.
   pqxx::result exec(const std::string& text);
+  /// Sends nothing.
+  template <class Value>
+  std::string quote(const Value& value) {
+    return begun().quote(value);
+  }
+  /// What comes first in the branch waits for BEGIN by itself, here and below.
   template <class... Args>
   pqxx::result exec_params(const std::string& text, Args&&... args) {
     return transaction().exec_params(text, std::forward<Args>(args)...);
   }
-  /// For all else that pqxx can do. What comes first in the branch waits for BEGIN by itself.
+  /// For all else that pqxx can do.
   pqxx::dbtransaction& transaction();
   operator pqxx::dbtransaction&() { return transaction(); }
 
@@ -54,13 +60,14 @@ class Native {
   static PGconn* below(NativeConnection& connection);
 
  protected:
-  Native(PGconn* connection, Opening* opening) : connection_(connection), opening_(opening) {}
+  Native(PGconn* raw, Opening* opening) : raw_(raw), opening_(opening) {}
+
+  PGconn* const raw_;
 
  private:
   virtual pqxx::dbtransaction& begun() = 0;
   void say_alone();
 
-  PGconn* const connection_;
   Opening* const opening_;  ///< null: was said before
 };
 

@@ -146,12 +146,11 @@ void OpenBranch::release_session() {
     return;
   }
   if (!lease_) return;
-  if (!lease_->idle()) {
+  if (lease_->idle() && lease_->begin_reset()) {
+    lease_.give_back();
+  } else {
     lease_.discard();
-    return;
   }
-  lease_->begin_reset();
-  lease_.give_back();
 }
 
 // The branch is over, for certain; what is left of its transaction goes away with the session or by ROLLBACK.
@@ -185,9 +184,9 @@ std::optional<Reply> OpenBranch::check_before_end() {
   close_native();
   if (!std::exchange(opening_.said, true)) {
     const Answer answer = session().exec(opening_.text);
-    Reply failure = failure_of(answer);
-    failure.certainty = Certainty::not_done;  // a BEGIN whose session is closed leaves nothing behind
-    if (!answer.ok()) return finish(std::move(failure));
+    // A BEGIN that failed leaves nothing behind.
+    const bool refused = !answer.unsent && !answer.lost;
+    if (!answer.ok()) return finish(Reply::not_done(refused ? Code::rb_other : Code::rb_comm_fail, answer.text));
   }
   switch (session().transaction_status()) {
     case PQTRANS_INTRANS:
@@ -195,8 +194,9 @@ std::optional<Reply> OpenBranch::check_before_end() {
       return finish(Reply::not_done(
           Code::protocol_error,
           "the branch's application_name, which its safety depends on, is not in effect any more: the application "
-          "changed it, or it ended the branch's transaction itself and began another. What is open is rolled back; "
-          "what the application committed itself stays"));
+          "changed it, or it ended the branch's transaction itself and began another (or a pooler keeps such changes "
+          "to "
+          "itself). What is open is rolled back; what the application committed itself stays"));
     case PQTRANS_INERROR:
       return finish(Reply::not_done(Code::rb_rollback, "a statement of the branch failed and was not undone"));
     case PQTRANS_IDLE:

@@ -25,6 +25,7 @@ Code Postgres::classify(const std::exception& failure) {
       dynamic_cast<const pqxx::deadlock_detected*>(&failure) != nullptr) {
     return Code::rb_deadlock;
   }
+  if (dynamic_cast<const pqxx::broken_connection*>(&failure) != nullptr) return Code::rb_transient;
   const auto* error = dynamic_cast<const pqxx::sql_error*>(&failure);
   return error == nullptr || error->sqlstate().empty() ? Code::rb_other : detail::postgres::code_of(error->sqlstate());
 }

@@ -21,8 +21,10 @@ namespace assent {
 /// - `sql.exec("UPDATE …")`, exec_params; as the pqxx::dbtransaction& that it converts to, pipelines, streams, and
 ///   pqxx::subtransaction for savepoints. A failed statement fails the whole branch (prepare() answers rb_rollback)
 ///   unless a savepoint is rolled back to.
-/// - The transaction begins with the first of them. sql.exec() of one statement sends BEGIN along; everything else, and
-///   a work that takes a pqxx transaction, waits for it: one round trip more.
+/// - The transaction begins with the first of them. sql.exec() sends BEGIN along with a text without ';' but at its
+/// end;
+///   everything else, and a work that takes a pqxx transaction, waits for it: one round trip more. When it cannot
+///   begin, this throws pqxx::broken_connection.
 /// - Not: COMMIT, ROLLBACK, PREPARE TRANSACTION, SET application_name. prepare() notices and refuses. commit() of the
 ///   pqxx object throws.
 /// - What it leaves in a pooled session (SET, prepared statements, session advisory locks, LISTEN, temporary tables) is
@@ -43,8 +45,8 @@ struct Postgres {
 
   static bool owns(const ResourceManager& manager);
 
-  /// What an exception of libpqxx says of the transaction: rb_deadlock is worth another try, rb_other is not, nor is
-  /// what libpqxx did not throw.
+  /// What an exception of libpqxx says of the transaction: rb_deadlock and rb_transient (the session was lost) are
+  /// worth another try, rb_other is not, nor is what libpqxx did not throw.
   static Code classify(const std::exception& failure);
 
   /// The native session of an active branch that this adapter opened; valid until end() or any verb that ends it.

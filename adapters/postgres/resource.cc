@@ -68,11 +68,7 @@ Result<std::unique_ptr<Session>> Resource::connect() {
 Result<std::unique_ptr<Session>> Resource::connect_for_branches() {
   Result<std::unique_ptr<Session>> session = connect();
   if (!session) return session;
-  const std::string name = "assent:?";
-  const Answer answer = (*session)->exec("SET application_name = " + text_literal(name));
-  if (!answer.ok()) return failure_of(answer);
-  if (!(*session)->reports_name(name)) return mute();
-  (*session)->begin_reset();
+  if (PQparameterStatus((*session)->raw(), "application_name") == nullptr) return mute();
   return session;
 }
 
@@ -131,16 +127,19 @@ Result<std::unique_ptr<Branch>> Resource::start(const Xid& xid, const StartOptio
   for (bool again = true;; again = false) {
     Result<Lease> lease = branches_.take(options.deadline, options.place);
     if (!lease) return lease.failure();
-    if ((*lease)->drain()) {
-      try {
+    std::string why = "the session is closed";
+    try {
+      if ((*lease)->drain()) {
         return std::unique_ptr<Branch>(
             std::make_unique<OpenBranch>(std::move(*lease), xid, carrier_name(xid), options, witness_.load()));
-      } catch (const std::exception& failure) {
-        return Reply::not_done(Code::resource_error, one_line(failure.what()));
       }
+    } catch (const pqxx::broken_connection& failure) {
+      why = one_line(failure.what());  // since drain() looked
+    } catch (const std::exception& failure) {
+      return Reply::not_done(Code::resource_error, one_line(failure.what()));
     }
     lease->discard();
-    if (!again) return Reply::not_done(Code::resource_failed, "the session is closed");
+    if (!again) return Reply::not_done(Code::resource_failed, why);
     branches_.clear();
     control_.clear();
   }

@@ -52,7 +52,7 @@ class Resource final : public ResourceManager {
   /// A new session, to the same database as every one before it: a name that leads elsewhere meanwhile (a failover to
   /// another cluster, a restored copy under another identifier) must not take branches of the first.
   Result<std::unique_ptr<Session>> connect();
-  /// One that tells what becomes of its application_name.
+  /// One that tells what its application_name is.
   Result<std::unique_ptr<Session>> connect_for_branches();
   /// Runs `ask` on a control session; once more on a fresh one if the session turns out to be dead and `again` allows
   /// it.

@@ -1,6 +1,6 @@
 #include "assent/adapters/postgres/session.h"
 
-#include <sys/socket.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <utility>
@@ -95,8 +95,9 @@ bool Session::reports_name(std::string_view name) const {
   return reported != nullptr && reported == name;
 }
 
-void Session::begin_reset() {
+bool Session::begin_reset() {
   resetting_ = PQsendQuery(connection_, "DISCARD ALL") == 1;
+  return resetting_;
 }
 
 bool Session::drain() {
@@ -107,8 +108,8 @@ bool Session::drain() {
     }
   }
   // What the server says unasked is a notice, a changed parameter or its farewell.
-  char any = 0;
-  const bool spoken = recv(PQsocket(connection_), &any, sizeof any, MSG_PEEK | MSG_DONTWAIT) >= 0;
+  pollfd line{.fd = PQsocket(connection_), .events = POLLIN, .revents = 0};
+  const bool spoken = poll(&line, 1, 0) != 0;
   return clean && idle() && (!spoken || exec("SELECT 1").ok());
 }
 

@@ -48,7 +48,8 @@ class Session {
 
   /// Sends DISCARD ALL without waiting: what an application left in the session (SET, prepared statements, session
   /// advisory locks, LISTEN, temporary tables) goes away now and costs nobody a round trip. After it only drain().
-  void begin_reset();
+  /// False: it was not sent.
+  bool begin_reset();
   /// Takes the answer of begin_reset(), and what the server has said of itself since. False: the session is of no use
   /// any more.
   bool drain();

@@ -59,12 +59,12 @@ struct TcpProxy::Line {
     thread = std::thread([this] { run(); });
   }
   ~Line() {
-    order(1);
+    order(cut);
     thread.join();
     close(wake);
   }
 
-  enum Order : unsigned { cut = 1, release = 2 };
+  enum Order : unsigned { cut = 1, release = 2, reset = 4 };
   void order(unsigned what) {
     {
       const std::lock_guard lock(shared->mutex);
@@ -115,6 +115,11 @@ struct TcpProxy::Line {
     {
       const std::lock_guard lock(shared->mutex);
       given = std::exchange(orders, 0U);
+    }
+    if ((given & Order::reset) != 0) {
+      const linger at_once{.l_onoff = 1, .l_linger = 0};
+      static_cast<void>(setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+      return false;
     }
     if ((given & Order::cut) != 0) return false;
     if ((given & Order::release) != 0 && holding) {
@@ -252,6 +257,11 @@ void TcpProxy::release() {
 void TcpProxy::cut() {
   const std::lock_guard lock(lines_mutex_);
   for (auto& line : lines_) line->order(Line::cut);
+}
+
+void TcpProxy::reset() {
+  const std::lock_guard lock(lines_mutex_);
+  for (auto& line : lines_) line->order(Line::reset);
 }
 
 std::size_t TcpProxy::lines() const {

@@ -47,6 +47,8 @@ class TcpProxy {
   void release();
   /// Cuts every line that is open now.
   void cut();
+  /// The same, as a host that knows nothing of them any more: the clients' are reset.
+  void reset();
 
   /// Lines opened so far.
   std::size_t lines() const;

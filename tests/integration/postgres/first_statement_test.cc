@@ -8,21 +8,27 @@ namespace {
 
 class PostgresFirstStatement : public PostgresTest {
  protected:
+  /// From now on the resource is reached through a proxy.
+  void go_through_proxy() {
+    const ResourceUrl url = ResourceUrl::parse(url_);
+    proxy_ = std::make_unique<TcpProxy>(url.host, url.port);
+    std::string through = url_;
+    const std::string before = ":" + std::to_string(url.port) + "/";
+    through.replace(through.find(before), before.size(), ":" + std::to_string(proxy_->port()) + "/");
+    resource_ = open_url(through + "?sslmode=disable");
+    ASSERT_TRUE(resource_->probe());
+  }
   std::string update(int id, int amount) const {
     return "UPDATE " + table_ + " SET v = v + " + std::to_string(amount) + " WHERE id = " + std::to_string(id);
   }
+
+  std::unique_ptr<TcpProxy> proxy_;
 };
 
 TEST_F(PostgresFirstStatement, is_one_message_with_begin) {
-  const ResourceUrl url = ResourceUrl::parse(url_);
-  TcpProxy proxy(url.host, url.port);
-  std::string through = url_;
-  const std::string before = ":" + std::to_string(url.port) + "/";
-  through.replace(through.find(before), before.size(), ":" + std::to_string(proxy.port()) + "/");
-  resource_ = open_url(through + "?sslmode=disable");
-  ASSERT_TRUE(resource_->probe());
+  go_through_proxy();
   std::string seen;
-  proxy.on("BEGIN", [&seen](std::string_view message) { return seen = message; });
+  proxy_->on("BEGIN", [&seen](std::string_view message) { return seen = message; });
   auto branch = begin({.deadline = std::chrono::steady_clock::now() + 30s, .isolation = Isolation::serializable});
   EXPECT_EQ(seen, "");
   add(*branch, 1, -30);
@@ -53,6 +59,7 @@ TEST_F(PostgresFirstStatement, is_in_the_transaction_by_every_way_to_the_server)
       [&](Postgres::Session& sql) { sql.exec(one + "; \n"); },
       [&](Postgres::Session& sql) { sql.exec("SELECT 1; " + one); },
       [&](Postgres::Session& sql) { sql.exec_params(one + " AND $1", true); },
+      [&](Postgres::Session& sql) { sql.exec(one + " AND 'it''s' = " + sql.quote("it's")); },
       [&](pqxx::transaction_base& sql) { sql.exec(one); },
       [&](pqxx::dbtransaction& sql) { sql.exec_params(one + " AND $1", true); },
       [&](pqxx::dbtransaction& sql) {
@@ -168,6 +175,74 @@ TEST_F(PostgresFirstStatement, on_a_session_that_has_ended_meanwhile_is_told_to_
     EXPECT_EQ(value(1), "100");
     branch.reset();
     EXPECT_NE(pid_of(*begin()), pid);
+  }
+}
+
+TEST_F(PostgresFirstStatement, that_the_server_refuses_to_begin_with_is_rolled_back_for_certain) {
+  go_through_proxy();
+  const auto spoil = [](std::string_view message) {
+    std::string text(message);
+    return text.replace(text.find("BEGIN"), 5, "BEGIM");
+  };
+  // With the statement and then alone.
+  const auto spoil_twice = [&](std::string_view message) {
+    proxy_->on("BEGIN", spoil);
+    return spoil(message);
+  };
+  for (const std::string first : {"exec", "exec_params", "none"}) {
+    for (const int verb : {0, 1, 2}) {
+      SCOPED_TRACE(first + ", " + std::to_string(verb));
+      auto branch = begin();
+      auto& sql = Postgres::session(*branch);
+      proxy_->on("BEGIN", first == "exec" ? TcpProxy::Edit(spoil_twice) : TcpProxy::Edit(spoil));
+      if (first == "exec") {
+        EXPECT_THROW(sql.exec(update(1, -30)), pqxx::broken_connection);
+      }
+      if (first == "exec_params") {
+        EXPECT_THROW(sql.exec_params(update(1, -30)), pqxx::broken_connection);
+      }
+      if (first != "none") {
+        EXPECT_THROW(sql.exec(update(1, -30)), pqxx::broken_connection);
+      }
+      const Reply reply = verb == 0 ? branch->prepare() : verb == 1 ? branch->commit_one_phase() : branch->rollback();
+      const Code failed = first == "none" ? Code::rb_other : Code::rb_comm_fail;
+      EXPECT_EQ(reply.code, verb == 2 ? Code::ok : failed) << describe(reply);
+      EXPECT_NE(reply.certainty, Certainty::unknown);
+      EXPECT_EQ(value(1), "100");
+      branch = begin();
+      add(*branch, 2, 0);
+      EXPECT_TRUE(branch->rollback().is_ok());
+    }
+  }
+}
+
+TEST_F(PostgresFirstStatement, does_not_meet_a_session_that_was_lost_while_idle) {
+  go_through_proxy();
+  for (const bool reset : {true, false}) {
+    std::vector<std::string> pids;
+    {
+      auto one = begin();
+      auto two = begin();
+      pids = {pid_of(*one), pid_of(*two)};
+    }
+    reset ? proxy_->reset() : proxy_->cut();
+    for (const std::string& pid : pids) {
+      ASSERT_TRUE(eventually([&] { return run("SELECT count(*) FROM pg_stat_activity WHERE pid = " + pid) == "0"; }));
+    }
+    for (int i = 0; i < 3; ++i) {
+      auto branch = begin();
+      ASSERT_TRUE(branch);
+      EXPECT_NO_THROW(add(*branch, 1, 0));
+    }
+  }
+}
+
+TEST_F(PostgresFirstStatement, or_none_on_a_session_that_was_lost_is_rolled_back_for_certain) {
+  go_through_proxy();
+  for (const bool prepares : {true, false}) {
+    auto branch = begin();
+    proxy_->cut();
+    EXPECT_EQ((prepares ? branch->prepare() : branch->commit_one_phase()).code, Code::rb_comm_fail);
   }
 }
 
