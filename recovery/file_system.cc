@@ -67,30 +67,27 @@ class RealFile final : public File {
   explicit RealFile(Descriptor fd) : fd_(std::move(fd)) {}
 
   Written write(std::uint64_t offset, std::string_view bytes) override {
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t count = without_interruption([&] {
-        return ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-      });
-      if (count < 0) return {done, last_error()};
-      if (count == 0) return {done, std::make_error_code(std::errc::io_error)};
-      done += static_cast<std::size_t>(count);
+    if (!direct_) return write_all(offset, bytes);
+    Written written = write_all(offset, aligned(bytes));
+    if (!written.error) return written;
+    if (written.bytes == 0 && written.error == std::errc::invalid_argument) {
+      // Not on this file system, or not so small a part: that is looked at before anything is written.
+      use_direct(false);
+      return write_all(offset, bytes);
     }
-    return {done, {}};
+    // What the disk itself answers does not say what is on it.
+    if (!is_out_of_room(written.error)) written.bytes = bytes.size();
+    return written;
   }
 
+  void bypass_cache() override { use_direct(true); }
+
   Io<std::string> read(std::uint64_t offset, std::size_t size) override {
-    std::string out(size, '\0');
-    std::size_t done = 0;
-    while (done < size) {
-      const ssize_t count = without_interruption(
-          [&] { return ::pread(fd_.get(), out.data() + done, size - done, static_cast<off_t>(offset + done)); });
-      if (count < 0) return {{}, last_error()};
-      if (count == 0) break;
-      done += static_cast<std::size_t>(count);
-    }
-    out.resize(done);
-    return {std::move(out), {}};
+    const bool direct = direct_;
+    if (direct) use_direct(false);
+    auto out = read_all(offset, size);
+    if (direct) use_direct(true);
+    return out;
   }
 
   std::error_code sync_data() override {
@@ -123,7 +120,58 @@ class RealFile final : public File {
   }
 
  private:
+  Written write_all(std::uint64_t offset, std::string_view bytes) const {
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t count = without_interruption([&] {
+        return ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (count < 0) return {done, last_error()};
+      if (count == 0) return {done, std::make_error_code(std::errc::io_error)};
+      done += static_cast<std::size_t>(count);
+    }
+    return {done, {}};
+  }
+
+  Io<std::string> read_all(std::uint64_t offset, std::size_t size) const {
+    std::string out(size, '\0');
+    std::size_t done = 0;
+    while (done < size) {
+      const ssize_t count = without_interruption(
+          [&] { return ::pread(fd_.get(), out.data() + done, size - done, static_cast<off_t>(offset + done)); });
+      if (count < 0) return {{}, last_error()};
+      if (count == 0) break;
+      done += static_cast<std::size_t>(count);
+    }
+    out.resize(done);
+    return {std::move(out), {}};
+  }
+
+  void use_direct(bool direct) {
+    const int flags = ::fcntl(fd_.get(), F_GETFL);
+    direct_ = flags >= 0 && ::fcntl(fd_.get(), F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0 && direct;
+  }
+
+  /// The same bytes, where a device can take them from.
+  std::string_view aligned(std::string_view bytes) {
+    if (bytes.size() > room_) {
+      room_ = (bytes.size() + page - 1) / page * page;
+      buffer_.reset(static_cast<char*>(std::aligned_alloc(page, room_)));
+      if (buffer_ == nullptr) throw std::bad_alloc();
+    }
+    bytes.copy(buffer_.get(), bytes.size());
+    return {buffer_.get(), bytes.size()};
+  }
+
+  static constexpr std::size_t page = 4096;
+  struct Free {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+
   Descriptor fd_;
+  bool direct_ = false;
+  std::unique_ptr<char, Free> buffer_;
+  std::size_t room_ = 0;
 };
 
 using FileKey = std::pair<dev_t, ino_t>;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,11 @@ struct Io {
 
   explicit operator bool() const { return !error; }
 };
+
+/// The disk, or what its user may have of it, is full. Of an error of a FileSystem.
+inline bool is_out_of_room(std::error_code error) {
+  return error.value() == ENOSPC || error.value() == EDQUOT;
+}
 
 /// Where a file is, as far as the system tells: another machine, disk or inode, or another birth of the same inode
 /// number, is another file, whatever its name and contents (rule 2).
@@ -46,11 +52,14 @@ class File {
   File& operator=(const File&) = delete;
 
   struct Written {
-    std::size_t bytes = 0;  ///< how many came to the file before the error; 0: it is as it was
+    std::size_t bytes = 0;  ///< how many may have come to the file before the error; 0: it is as it was
     std::error_code error;
   };
   /// All of `bytes` in one system call where the system takes them; less than all only with an error.
   virtual Written write(std::uint64_t offset, std::string_view bytes) = 0;
+  /// From now on writes go past the system's cache, where the system can do that and they are whole sectors at a
+  /// sector's place: a sync has less to do then. Others go through it as before.
+  virtual void bypass_cache() {}
   /// Up to `size` bytes; fewer only at the end of the file.
   virtual Io<std::string> read(std::uint64_t offset, std::size_t size) = 0;
   /// fdatasync: contents and size are on disk when it answers no error. After an error nothing is known.

@@ -4,7 +4,6 @@
 #include "assent/xa/planted_defect.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 namespace assent::log {
@@ -25,10 +24,6 @@ std::error_code write_zeros(File& file, std::uint64_t size) {
   return {};
 }
 
-bool no_room(std::error_code error) {
-  return error == std::errc::no_space_on_device || error == std::error_code(EDQUOT, std::generic_category());
-}
-
 }  // namespace
 
 Io<Spare> make_spare(FileSystem& files, const std::string& directory, std::uint64_t blocks) {
@@ -44,6 +39,7 @@ Io<Spare> make_spare(FileSystem& files, const std::string& directory, std::uint6
   std::error_code error = file.value->reserve(size);
   if (!error) error = write_zeros(*file.value, size);
   if (!error) error = file.value->sync_data();
+  if (!error) file.value->bypass_cache();
   if (error) {
     // What cannot be removed now is removed when the next spare is made.
     static_cast<void>(files.remove(path));
@@ -110,7 +106,7 @@ Segment::Appended Segment::append(std::string& records) {
   if (written.error) {
     if (written.bytes != 0) return {Forced::uncertain, written.error, false};
     // File systems that copy on write can be full even here. The place is as it was, and can be written later.
-    return {Forced::refused, written.error, no_room(written.error)};
+    return {Forced::refused, written.error, is_out_of_room(written.error)};
   }
   // A crash here leaves the batch whole, in part or not at all; nobody has been told anything.
   if (planted(Defect::acts_before_sync)) {
@@ -126,7 +122,7 @@ Segment::Appended Segment::append(std::string& records) {
 
 void refuse_environment(const std::string& what, std::error_code error) {
   std::string hint = "check the disk and the system's log";
-  if (no_room(error)) {
+  if (is_out_of_room(error)) {
     hint = "make room on the disk (opening the log needs a new segment beside the old one); nothing is lost";
   } else if (error == std::errc::permission_denied || error == std::errc::read_only_file_system) {
     hint = "give this user the right to write there";
