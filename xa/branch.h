@@ -41,7 +41,7 @@ struct StartOptions {
 /// No exception leaves it. The verbs follow The XA Specification (C193), chapter 5, with these additions:
 ///
 /// - start() may leave the beginning to the first statement, but what a process sends at once never both begins and
-/// ends.
+///   ends.
 /// - end() may be delayed into the round trip of the verb that follows; it only promises that no more work joins.
 /// - prepare() first proves that it ends the branch's own transaction (an application's own COMMIT; BEGIN in
 ///   between is answered protocol_error, not_done, and nothing is prepared).

@@ -201,7 +201,8 @@ TEST_F(PostgresFirstStatement, that_the_server_refuses_to_begin_with_is_rolled_b
       if (first == "exec_params") {
         EXPECT_THROW(sql.exec_params(update(1, -30)), pqxx::broken_connection);
       }
-      if (first != "none") {
+      // Also when nobody tries again, which would show the driver that the session is lost.
+      if (first != "none" && verb == 1) {
         EXPECT_THROW(sql.exec(update(1, -30)), pqxx::broken_connection);
       }
       const Reply reply = verb == 0 ? branch->prepare() : verb == 1 ? branch->commit_one_phase() : branch->rollback();

@@ -13,6 +13,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "assent/recovery/decision_log.h"
+#include "assent/recovery/log_format.h"
+
 namespace assent {
 namespace {
 
@@ -31,11 +34,12 @@ class RealFiles : public ::testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
+  bool goes_past_the_cache() const { return goes_past_the_cache(path_); }
   /// Whether some descriptor of this process has the file open past the cache.
-  bool goes_past_the_cache() const {
+  static bool goes_past_the_cache(const std::string& path) {
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
       std::error_code gone;
-      if (std::filesystem::read_symlink(entry, gone) != path_) continue;
+      if (std::filesystem::read_symlink(entry, gone) != path) continue;
       if ((fcntl(std::stoi(entry.path().filename()), F_GETFL) & O_DIRECT) != 0) return true;
     }
     return false;
@@ -99,6 +103,12 @@ TEST_F(RealFiles, do_not_claim_to_be_as_they_were_when_a_write_past_the_cache_fa
   EXPECT_EQ(cached.bytes, 0U);
   EXPECT_EQ(past.error, std::errc::file_too_large);
   EXPECT_EQ(past.bytes, system_can() ? 512U : 0U);
+}
+
+TEST_F(RealFiles, of_the_log_go_past_the_cache) {
+  const auto log = DecisionLog::open(FileSystem::real(), directory_, {});
+  static_cast<void>(log->begin_incarnation());
+  EXPECT_EQ(goes_past_the_cache(directory_ + '/' + log::segment_name(1)), system_can());
 }
 
 TEST(Room, is_out_on_a_full_disk_and_over_quota) {
