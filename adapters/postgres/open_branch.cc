@@ -194,9 +194,8 @@ std::optional<Reply> OpenBranch::check_before_end() {
       return finish(Reply::not_done(
           Code::protocol_error,
           "the branch's application_name, which its safety depends on, is not in effect any more: the application "
-          "changed it, or it ended the branch's transaction itself and began another (or a pooler keeps such changes "
-          "to "
-          "itself). What is open is rolled back; what the application committed itself stays"));
+          "changed it, or it ended the branch's transaction itself and began another (or a pooler does not tell). What "
+          "is open is rolled back; what the application committed itself stays"));
     case PQTRANS_INERROR:
       return finish(Reply::not_done(Code::rb_rollback, "a statement of the branch failed and was not undone"));
     case PQTRANS_IDLE:

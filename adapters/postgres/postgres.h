@@ -21,9 +21,8 @@ namespace assent {
 /// - `sql.exec("UPDATE …")`, exec_params; as the pqxx::dbtransaction& that it converts to, pipelines, streams, and
 ///   pqxx::subtransaction for savepoints. A failed statement fails the whole branch (prepare() answers rb_rollback)
 ///   unless a savepoint is rolled back to.
-/// - The transaction begins with the first of them. sql.exec() sends BEGIN along with a text without ';' but at its
-/// end;
-///   everything else, and a work that takes a pqxx transaction, waits for it: one round trip more. When it cannot
+/// - The transaction begins with the first of them. sql.exec() sends BEGIN along with a text that has no ';' before its
+///   end; everything else, and a work that takes a pqxx transaction, waits for it: one round trip more. When it cannot
 ///   begin, this throws pqxx::broken_connection.
 /// - Not: COMMIT, ROLLBACK, PREPARE TRANSACTION, SET application_name. prepare() notices and refuses. commit() of the
 ///   pqxx object throws.
