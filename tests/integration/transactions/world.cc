@@ -110,12 +110,15 @@ long World::shop() const {
 long World::notes() const {
   sqlite3* db = nullptr;
   sqlite3_open_v2((directory_ + "/notes.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr);
+  sqlite3_busy_timeout(db, 60'000);  // The node's own look for what is in doubt may just create its tables.
   sqlite3_stmt* statement = nullptr;
   sqlite3_prepare_v2(db, ("SELECT cents FROM " + table_).c_str(), -1, &statement, nullptr);
-  long cents = -1;
-  if (sqlite3_step(statement) == SQLITE_ROW) cents = static_cast<long>(sqlite3_column_int64(statement, 0));
+  const bool read = sqlite3_step(statement) == SQLITE_ROW;
+  const auto cents = static_cast<long>(read ? sqlite3_column_int64(statement, 0) : -1);
+  const std::string problem = sqlite3_errmsg(db);
   sqlite3_finalize(statement);
   sqlite3_close(db);
+  if (!read) throw std::runtime_error("cannot read the notes: " + problem);
   return cents;
 }
 
