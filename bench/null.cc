@@ -25,10 +25,11 @@ namespace {
 constexpr const char* first_name = "first";
 constexpr const char* second_name = "second";
 
-TransactionManager open_manager(const std::string& log_directory) {
+TransactionManager open_manager(const std::string& log_directory, const std::string& last_resource) {
   Config config;
   config.node = "bench";
   config.log_directory = log_directory;
+  config.last_resource = last_resource;
   for (const char* name : {first_name, second_name}) {
     ResourceSpec spec;
     spec.name = name;
@@ -103,8 +104,8 @@ struct NullTransactions::Null {
   static bool owns(const ResourceManager&) { return true; }
 };
 
-NullTransactions::NullTransactions(const std::string& log_directory)
-    : manager_(open_manager(log_directory)),
+NullTransactions::NullTransactions(const std::string& log_directory, Decider decider)
+    : manager_(open_manager(log_directory, decider == Decider::first_resource ? first_name : "")),
       first_(manager_.resource<Null>(first_name)),
       second_(manager_.resource<Null>(second_name)) {}
 
@@ -129,7 +130,7 @@ struct AsyncNullTransactions::Flight {
 };
 
 AsyncNullTransactions::AsyncNullTransactions(const std::string& log_directory, int in_flight)
-    : NullTransactions(log_directory), flight_(std::make_unique<Flight>()) {
+    : NullTransactions(log_directory, Decider::log), flight_(std::make_unique<Flight>()) {
   flight_->in_flight = in_flight;
   const auto fly = [this]() -> boost::asio::awaitable<void> {
     while (!flight_->landing) {

@@ -15,7 +15,8 @@ namespace assent::bench {
 /// Two resources that say ok to everything at once: what is left is Assent itself, and its log.
 class NullTransactions : public Side {
  public:
-  explicit NullTransactions(const std::string& log_directory);
+  enum class Decider { log, first_resource };
+  NullTransactions(const std::string& log_directory, Decider decider);
 
   void run_one(int client) override;
   /// Lets what is under way end.

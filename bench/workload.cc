@@ -49,8 +49,11 @@ std::vector<int> pairs_of_openings(const Plan& plan) {
   return out;
 }
 
-/// Not a disk, and never taken for one: where only protocol and driver are to be measured.
+/// Not a disk, and never taken for one: where only what Assent does itself is to be measured.
 constexpr const char* memory = "/dev/shm";
+
+enum class LogIs { on_disk, in_memory, off };
+
 constexpr int many_clients = 400;
 /// Well inside of one segment of the log.
 constexpr int recorded_decisions = 2000;
@@ -158,15 +161,16 @@ class Bench {
     if (!all.empty()) transfers("one", {.written = {all[0]}, .read = {}});
     if (all.size() >= 2) transfers("read-mostly", {.written = {all[0]}, .read = {all[1]}});
 
-    const auto nulls = [&](const std::string& workload, int clients, bool on_disk, int in_flight = 0) {
+    const auto nulls = [&](const std::string& workload, int clients, LogIs log, int in_flight = 0) {
       add(workload, {clients}, 0, [=, this](Report& report, const Plan& plan) {
-        report.results.push_back(run_null(workload, on_disk, in_flight, plan));
+        report.results.push_back(run_null(workload, log, in_flight, plan));
       });
     };
-    nulls("null", 1, true);
-    nulls("null-400", many_clients, true);
-    nulls("asynchronous", 1, true, many_clients);
-    nulls("protocol", 1, false);
+    nulls("null", 1, LogIs::on_disk);
+    nulls("null-400", many_clients, LogIs::on_disk);
+    nulls("asynchronous", 1, LogIs::on_disk, many_clients);
+    nulls("in-memory", 1, LogIs::in_memory);
+    nulls("protocol", 1, LogIs::off);
     if (all.size() >= 2) {
       for (const int transactions : {1000, 10'000}) {
         add("recovery-" + std::to_string(transactions), {1}, static_cast<std::size_t>(transactions),
@@ -235,7 +239,9 @@ class Bench {
     return result;
   }
 
-  Result run_null(const std::string& workload, bool on_disk, int in_flight, Plan plan) {
+  Result run_null(const std::string& workload, LogIs log_is, int in_flight, Plan plan) {
+    const bool on_disk = log_is == LogIs::on_disk;
+    const auto decider = log_is == LogIs::off ? NullTransactions::Decider::first_resource : NullTransactions::Decider::log;
     Result result;
     result.workload = workload;
     result.databases = {"two null resources"};
@@ -254,12 +260,12 @@ class Bench {
       }
       plan.floor_clients = 1;
       const auto null = in_flight > 0 ? std::unique_ptr<NullTransactions>(new AsyncNullTransactions(log, in_flight))
-                                      : std::make_unique<NullTransactions>(log);
+                                      : std::make_unique<NullTransactions>(log, decider);
       NullTransactions& assent = *null;
       result.times = run_in_turn(raw ? &*raw : nullptr, assent, plan, [this] { return step(); });
       assent.settle();
       const DecisionLog::Counters counters = assent.log_counters();
-      if (counters.decisions != assent.committed()) {
+      if (counters.decisions != (log_is == LogIs::off ? 0 : assent.committed())) {
         throw std::logic_error(std::to_string(assent.committed()) + " transactions were committed, and " +
                                std::to_string(counters.decisions) + " decisions are in the log");
       }
@@ -309,7 +315,8 @@ const std::vector<WorkloadName>& workload_names() {
       {"null", "two resources that cost nothing, one client: Assent and its log alone"},
       {"null-400", "the same with 400 clients, which share the log's syncs"},
       {"asynchronous", "the same with 400 coroutines in one thread; its times are from one commit to the next"},
-      {"protocol", "the same with one client and the log in memory (/dev/shm): Assent without any disk"},
+      {"in-memory", "the same with one client and the log in memory (/dev/shm): Assent without any disk"},
+      {"protocol", "the same decided by the first of the two, so without the log: protocol and driver alone"},
       {"recovery-1000", "settles 1,000 transactions that a crash left in doubt in two databases", false},
       {"recovery-10000", "the same with 10,000; PostgreSQL needs max_prepared_transactions for them", false},
       {"opening", "opens a log with 1,000,000 decisions since its last checkpoint", false},

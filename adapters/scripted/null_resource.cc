@@ -13,6 +13,7 @@ class NullBranch : public Branch {
   Reply prepare() override { return {read_only_ ? Code::read_only : Code::ok, Certainty::done, ""}; }
   Reply commit_one_phase() override { return Reply::ok(); }
   Reply commit() override { return Reply::ok(); }
+  Reply commit_deciding(const std::string&) override { return Reply::ok(); }
   Reply rollback() override { return Reply::ok(); }
   Reply set_deadline(std::optional<std::chrono::steady_clock::time_point>) override { return Reply::ok(); }
   std::string evidence() const override { return {}; }
@@ -34,6 +35,7 @@ Result<Probe> NullResource::probe() {
                                 .any_session_finishes_prepared = true,
                                 .session_bound_to_thread = false,
                                 .settles_one_phase = true,
+                                .decides = true,
                                 .answers_at_once = true},
                .product = "Null"};
 }

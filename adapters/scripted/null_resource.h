@@ -23,6 +23,7 @@ class NullResource : public ResourceManager {
   Result<std::vector<PreparedBranch>> recover() override { return std::vector<PreparedBranch>{}; }
   Result<Fate> fate(const Xid&, const std::string&) override { return Fate::committed; }
   Result<Fate> settle(const Xid&) override { return Fate::committed; }
+  Result<std::vector<KeptDecision>> decisions() override { return std::vector<KeptDecision>{}; }
   Result<bool> carrier_gone(const Xid&, const FinishOptions&) override { return true; }
   Reply forget(const std::vector<Xid>&) override { return Reply::ok(); }
   Result<Impact> impact(const Xid&) override { return Impact{}; }

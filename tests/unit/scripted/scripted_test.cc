@@ -99,6 +99,8 @@ TEST(null_resource, votes_ok_at_once_and_keeps_nothing) {
   auto branch = started(resource);
   EXPECT_TRUE(branch->prepare().is_ok());
   EXPECT_THAT(*resource.recover(), IsEmpty());
+  EXPECT_TRUE(started(resource)->commit_deciding("a decision").is_ok());
+  EXPECT_THAT(*resource.decisions(), IsEmpty());
   EXPECT_EQ(started(resource, {.deadline = {}, .isolation = {}, .read_only = true})->prepare().code, Code::read_only);
 }
 
