@@ -9,6 +9,7 @@ namespace assent {
 namespace {
 
 constexpr std::uint8_t version = 1;
+constexpr std::size_t usual_bytes = 128;
 
 // All of it, with its version and the longest gtrid.
 static_assert(1 + (2 + Xid::max_part) + 8 + (2 + Decision::max_label) + 1 +
@@ -19,6 +20,7 @@ static_assert(1 + (2 + Xid::max_part) + 8 + (2 + Decision::max_label) + 1 +
 
 std::string to_bytes(const Decision& decision) {
   std::string out;
+  out.reserve(usual_bytes);
   log::put(out, version);
   log::put_text(out, decision.id.gtrid());
   log::put_body(out, decision);

@@ -72,9 +72,8 @@ void State::add(const Over& over) {
   const auto found = find(over.incarnation);
   if (found == incarnations_.end() || over.to <= found->incarnation.mark) return;
   std::uint64_t& mark = incarnations_[static_cast<std::size_t>(found - incarnations_.cbegin())].incarnation.mark;
-  auto& above = over_[over.incarnation];
   // What touches it from behind joins it.
-  const auto absorb = [&above](std::uint64_t& to, auto next) {
+  const auto absorb = [](std::map<std::uint64_t, std::uint64_t>& above, std::uint64_t& to, auto next) {
     while (next != above.end() && next->first <= to) {
       to = std::max(to, next->second);
       next = above.erase(next);
@@ -82,10 +81,13 @@ void State::add(const Over& over) {
   };
   if (over.from <= mark) {
     mark = over.to;
-    absorb(mark, above.begin());
-    if (above.empty()) over_.erase(over.incarnation);
+    const auto known = over_.find(over.incarnation);
+    if (known == over_.end()) return;
+    absorb(known->second, mark, known->second.begin());
+    if (known->second.empty()) over_.erase(known);
     return;
   }
+  auto& above = over_[over.incarnation];
   auto at = above.upper_bound(over.from);
   if (at != above.begin() && std::prev(at)->second >= over.from) {
     --at;
@@ -93,7 +95,7 @@ void State::add(const Over& over) {
   } else {
     at = above.emplace_hint(at, over.from, over.to);
   }
-  absorb(at->second, std::next(at));
+  absorb(above, at->second, std::next(at));
 }
 
 State::Decisions::node_type State::end(const TransactionId& id) {

@@ -35,7 +35,8 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
         manager_(std::move(manager)),
         options_(options),
         work_(std::move(work)),
-        done_(std::move(done)) {}
+        done_(std::move(done)),
+        begun_(engine_.is_observed() ? steady_now() : decltype(begun_)()) {}
 
   void begin(const ResourceEntry& entry) {
     // No session to wait for, and nothing in the session to wait for either.
@@ -105,7 +106,7 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
   const BranchOptions options_;
   AsyncCall::Work work_;
   Done done_;
-  const std::chrono::steady_clock::time_point begun_ = steady_now();
+  const std::chrono::steady_clock::time_point begun_;
 };
 
 void AsyncCall::complete(bool commit, std::function<void(Outcome)> then) const {

@@ -11,8 +11,8 @@ namespace {
 
 using namespace two_phase;
 
-std::vector<bool> read_only_flags(const TransactionState& state) {
-  std::vector<bool> flags;
+TwoPhaseCommit::Flags read_only_flags(const TransactionState& state) {
+  TwoPhaseCommit::Flags flags;
   for (const Enlisted& each : state.branches) flags.push_back(each.read_only);
   return flags;
 }
@@ -23,12 +23,6 @@ std::optional<BranchIndex> last_resource(const TransactionState& state) {
     if (state.branches[i].resource->manager->name() == state.id.decider) return i;
   }
   return std::nullopt;
-}
-
-Event take_first(std::vector<Event>& inbox) {
-  Event event = std::move(inbox.front());
-  inbox.erase(inbox.begin());
-  return event;
 }
 
 /// Of every effect but Force and Over.
@@ -46,9 +40,7 @@ BranchIndex branch_of(const Effect& effect) {
 Driver::Driver(Engine& engine, std::shared_ptr<TransactionState> state)
     : engine_(engine),
       state_(std::move(state)),
-      machine_(read_only_flags(*state_), last_resource(*state_)),
-      evidence_(state_->branches.size()),
-      ended_(state_->branches.size()) {}
+      machine_(read_only_flags(*state_), last_resource(*state_)) {}
 
 Effects Driver::begin_with(bool commit) {
   if (!commit || state_->rollback_only) {
@@ -60,12 +52,12 @@ Effects Driver::begin_with(bool commit) {
 }
 
 bool Driver::run(bool commit, bool may_stop) {
-  Effects effects = begin_with(commit);
-  execute(effects);
+  execute(begin_with(commit));
   while (!over_) {
-    effects = has_own() ? step_own(std::move(effects)) : step(next(), std::move(effects));
+    if (!has_own()) await_events();
+    const Effects effects = step();
     if (may_stop && decided_) {
-      phase_two_ = std::move(effects);
+      phase_two_.assign(effects.begin(), effects.end());
       return false;
     }
     execute(effects);
@@ -98,8 +90,10 @@ bool Driver::deadline_passed() const {
   return state_->deadline.has_value() && steady_now() >= *state_->deadline;
 }
 
-void Driver::execute(const Effects& effects) {
+void Driver::execute(std::span<const Effect> effects) {
+  if (effects.empty()) return;
   Share mine;
+  Effects at_once;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
       over_ = true;
@@ -107,6 +101,7 @@ void Driver::execute(const Effects& effects) {
     }
     switch (manner_of(effect)) {
       case Manner::at_once:
+        at_once.push_back(effect);
         break;
       case Manner::ahead:
         mine.ahead.push_back(effect);
@@ -132,9 +127,7 @@ void Driver::execute(const Effects& effects) {
     mine = {};
   }
   begin(mine);
-  for (const Effect& effect : effects) {
-    if (!std::holds_alternative<Over>(effect) && manner_of(effect) == Manner::at_once) note(perform(effect));
-  }
+  for (const Effect& effect : at_once) note(perform(effect));
   finish(mine, [this](Event event) { note(std::move(event)); });
 }
 
@@ -170,10 +163,13 @@ Event Driver::perform(const Effect& effect) {
 void Driver::begin(const Effect& effect) {
   tell(effect, false);
   if (std::holds_alternative<Prepare>(effect)) {
-    const BranchIndex index = branch_of(effect);
-    Branch& branch = *state_->branches[index].branch;
-    ended_[index] = branch.end();
-    if (ended_[index].is_ok()) branch.send_ahead(Branch::Verb::prepare);
+    Enlisted& enlisted = state_->branches[branch_of(effect)];
+    Reply ended = enlisted.branch->end();
+    if (ended.is_ok()) {
+      enlisted.branch->send_ahead(Branch::Verb::prepare);
+    } else {
+      enlisted.not_ended = std::make_unique<Reply>(std::move(ended));
+    }
   } else if (std::holds_alternative<Commit>(effect)) {
     state_->branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
   }
@@ -190,9 +186,9 @@ Event Driver::answer_to(const Effect& effect) {
   const BranchIndex index = branch_of(effect);
   Enlisted& enlisted = state_->branches[index];
   if (std::holds_alternative<Prepare>(effect)) {
-    if (!ended_[index].is_ok()) return Voted{index, ended_[index]};
+    if (enlisted.not_ended) return Voted{index, std::move(*enlisted.not_ended)};
     Reply reply = enlisted.branch->prepare();
-    if (reply.is_ok()) evidence_[index] = enlisted.branch->evidence();
+    if (reply.is_ok()) enlisted.evidence = enlisted.branch->evidence();
     return Voted{index, std::move(reply)};
   }
   if (std::holds_alternative<Commit>(effect)) return BranchReplied{index, enlisted.branch->commit()};
@@ -217,6 +213,7 @@ Event Driver::answer_to(const Effect& effect) {
 }
 
 void Driver::tell(const Effect& effect, bool done) {
+  if (!engine_.is_observed()) return;
   static constexpr std::string_view verbs[] = {"prepare",  "commit one phase", "force", "commit",
                                                "rollback", "settle",           "decide"};
   const std::string_view resource = std::holds_alternative<Force>(effect)
@@ -231,8 +228,6 @@ ForceResult Driver::force() {
 
 void Driver::force_by_event() {
   if (nobody_decides()) return note(LogForced{ForceResult::refused});
-  // Thousands may wait here: what the votes needed goes.
-  std::vector<Reply>().swap(ended_);
   tell(Force{}, false);
   engine_.log().force_then(
       decision(),
@@ -257,7 +252,7 @@ Decision Driver::decision() const {
   decision.branches.reserve(state_->branches.size());
   for (BranchIndex i = 0; i < state_->branches.size(); ++i) {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
-    decision.branches.push_back({state_->branches[i].resource->manager->name(), evidence_[i]});
+    decision.branches.push_back({state_->branches[i].resource->manager->name(), state_->branches[i].evidence});
   }
   return decision;
 }
@@ -283,15 +278,14 @@ ForceResult Driver::forced(Forced forced) {
   return ForceResult::uncertain;
 }
 
-Effects Driver::step(const Event& event, Effects spent) {
-  // Not while the decision is forced, nor after: then the deadline has ended.
+/// Not while the decision is forced, nor after: then the deadline has ended.
+void Driver::give_up_if_late() {
   if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
-  return machine_.step(event, std::move(spent));
 }
 
-Effects Driver::step_own(Effects spent) {
-  const Event event = std::move(own_[next_++]);
-  Effects effects = step(event, std::move(spent));
+Effects Driver::step() {
+  give_up_if_late();
+  Effects effects = machine_.step(own_[next_++]);
   if (!has_own()) {
     own_.clear();
     next_ = 0;
@@ -299,10 +293,15 @@ Effects Driver::step_own(Effects spent) {
   return effects;
 }
 
-Event Driver::next() {
+void Driver::await_events() {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [this] { return !inbox_.empty(); });
-  return take_first(inbox_);
+  take_inbox();
+}
+
+/// mutex_ is held.
+void Driver::take_inbox() {
+  for (Event& event : std::exchange(inbox_, {})) note(std::move(event));
 }
 
 void Driver::post(Event event) {
@@ -319,23 +318,16 @@ void Driver::post(Event event) {
 }
 
 void Driver::go_on() noexcept {
-  Effects effects;
   while (!over_) {
-    if (has_own()) {
-      effects = step_own(std::move(effects));
-    } else {
-      // Thousands may wait for the log meanwhile.
-      std::vector<Event>().swap(own_);
-      std::unique_lock lock(mutex_);
+    if (!has_own()) {
+      const std::lock_guard lock(mutex_);
       if (inbox_.empty()) {
         stepping_ = false;
         return;
       }
-      const Event event = take_first(inbox_);
-      if (inbox_.empty()) std::vector<Event>().swap(inbox_);
-      lock.unlock();
-      effects = step(event, std::move(effects));
+      take_inbox();
     }
+    const Effects effects = step();
     if (may_stop_ && decided_ && answer_) engine_.decided_behind(*this);
     execute(effects);
   }

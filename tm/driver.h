@@ -1,8 +1,10 @@
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,17 +44,15 @@ class Driver : public std::enable_shared_from_this<Driver> {
   TransactionState& state() { return *state_; }
   const two_phase::TwoPhaseCommit& machine() const { return machine_; }
   bool decided() const { return decided_; }
-  /// Branch::evidence() of every branch, in their order; complete once the votes are in.
-  const std::vector<std::string>& evidence() const { return evidence_; }
 
  private:
   two_phase::Effects begin_with(bool commit);
-  void execute(const two_phase::Effects& effects);
+  void execute(std::span<const two_phase::Effect> effects);
   enum class Manner { at_once, ahead, blocking, by_event };
   Manner manner_of(const two_phase::Effect& effect) const;
   /// What one thread executes, in one go.
   struct Share {
-    two_phase::Effects ahead;
+    std::vector<two_phase::Effect> ahead;
     std::optional<two_phase::Effect> blocking;
   };
   void begin(const Share& share);
@@ -66,15 +66,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   two_phase::Event answer_to(const two_phase::Effect& effect);
   void tell(const two_phase::Effect& effect, bool done);
   /// Of the thread that steps the machine, and of any other.
-  void note(two_phase::Event event) {
-    if (own_.capacity() == 0) own_.reserve(state_->branches.size());
-    own_.push_back(std::move(event));
-  }
+  void note(two_phase::Event event) { own_.push_back(std::move(event)); }
   void post(two_phase::Event event);
   bool has_own() const { return next_ < own_.size(); }
-  two_phase::Effects step_own(two_phase::Effects spent);
-  two_phase::Event next();
-  two_phase::Effects step(const two_phase::Event& event, two_phase::Effects spent);
+  void await_events();
+  void take_inbox();
+  two_phase::Effects step();
+  void give_up_if_late();
   void go_on() noexcept;
   Decision decision() const;
   void note_decided();
@@ -87,13 +85,11 @@ class Driver : public std::enable_shared_from_this<Driver> {
   Engine& engine_;
   const std::shared_ptr<TransactionState> state_;
   two_phase::TwoPhaseCommit machine_;
-  std::vector<std::string> evidence_;
-  std::vector<Reply> ended_;           ///< what end() answered
-  std::vector<two_phase::Event> own_;  ///< of the stepping thread, oldest first, from next_ on
+  boost::container::small_vector<two_phase::Event, 2> own_;  ///< of the stepping thread, oldest first, from next_ on
   std::size_t next_ = 0;
+  std::vector<two_phase::Effect> phase_two_;  ///< when run() stopped
   bool decided_ = false;
   bool over_ = false;
-  two_phase::Effects phase_two_;         ///< when run() stopped
   bool may_stop_ = false;                ///< of what goes by events, as what follows
   std::function<void(Outcome)> answer_;  ///< until it is called
   Mutex mutex_;                          ///< of what follows

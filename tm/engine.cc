@@ -31,14 +31,14 @@ OutcomeKind kind_of(two_phase::End end) {
 }
 
 std::vector<BranchOutcome> branches_of(const TransactionState& state, const two_phase::TwoPhaseCommit& machine) {
-  std::vector<BranchOutcome> out;
-  out.reserve(state.branches.size());
+  std::vector<BranchOutcome> out(state.branches.size());
   for (std::size_t i = 0; i < state.branches.size(); ++i) {
     const two_phase::BranchInfo& info = machine.branches()[i];
     // Only of a commit that is acknowledged at the decision.
     const bool decided = info.state == two_phase::BranchState::committing;
-    const std::string_view shown = to_string(decided ? two_phase::BranchState::pending : info.state);
-    out.push_back({state.branches[i].resource->manager->name(), std::string(shown), info.last});
+    out[i].resource = state.branches[i].resource->manager->name();
+    out[i].state = to_string(decided ? two_phase::BranchState::pending : info.state);
+    out[i].reply = info.last;
   }
   return out;
 }
@@ -61,7 +61,8 @@ std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapt
 }
 
 Engine::Engine(const Config& config, const Registry& adapters, std::shared_ptr<Observer> observer)
-    : observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
+    : is_observed_(observer != nullptr),
+      observer_(observer ? std::move(observer) : std::make_shared<Observer>()),
       threads_(config.threads),
       ack_at_(config.ack_at),
       last_resource_(config.last_resource),
@@ -160,8 +161,11 @@ ResourceEntry* Engine::logged_as(std::string_view name) const {
 }
 
 ResourceEntry* Engine::entry(const ResourceManager& manager) {
-  const auto found = resources_.find(manager.name());
-  return found != resources_.end() && found->second->manager.get() == &manager ? found->second.get() : nullptr;
+  // They are few, and to compare names takes longer.
+  for (const auto& [name, each] : resources_) {
+    if (each->manager.get() == &manager) return each.get();
+  }
+  return nullptr;
 }
 
 std::shared_ptr<ResourceManager> Engine::find(std::string_view name) const {
@@ -327,7 +331,6 @@ Outcome Engine::conclude(Driver& driver) {
   TransactionState& state = driver.state();
   const two_phase::TwoPhaseCommit& machine = driver.machine();
   Outcome outcome = outcome_of(state, machine);
-  const Ending ending{driver.decided(), machine.is_one_phase(), driver.evidence()};
   bool all_committed = outcome.committed();
   bool unfinished = outcome.kind() == OutcomeKind::in_doubt;
   for (std::size_t i = 0; i < state.branches.size(); ++i) {
@@ -335,6 +338,10 @@ Outcome Engine::conclude(Driver& driver) {
     all_committed = all_committed && branch != two_phase::BranchState::pending;
     unfinished =
         unfinished || branch == two_phase::BranchState::pending || branch == two_phase::BranchState::unconfirmed;
+  }
+  Ending ending{driver.decided(), machine.is_one_phase(), {}};
+  if (unfinished) {
+    for (const Enlisted& each : state.branches) ending.evidence.push_back(each.evidence);
   }
   // A crash before this loses nothing: recovery asks the branches again, and their witnesses answer.
   live_->complete(outcome, ending);

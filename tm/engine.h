@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/container/small_vector.hpp>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -46,6 +47,8 @@ struct Enlisted {
   bool read_only = false;
   bool borrowed = false;  ///< on a connection of the application's own
   std::unique_ptr<Branch> branch;
+  std::unique_ptr<Reply> not_ended = {};  ///< what end() answered, when that was not ok
+  std::string evidence = {};              ///< Branch::evidence(), once it voted ok
 };
 
 struct TransactionState {
@@ -54,7 +57,7 @@ struct TransactionState {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   AckAt ack_at = AckAt::finished;
   Mutex mutex;  ///< of what follows
-  std::vector<Enlisted> branches;
+  boost::container::small_vector<Enlisted, 2> branches;
   bool over = false;
   bool rollback_only = false;
   std::string rollback_reason;
@@ -116,6 +119,8 @@ class Engine {
 
   DecisionLog& log() { return slot_->log(); }
   Observer& observer() { return *observer_; }
+  /// False where nobody looks at what would have to be measured or named first.
+  bool is_observed() const { return is_observed_; }
   WorkerPool& executor() { return *executor_; }
   /// For verbs that wait for no other transaction: what they set free, a verb on executor() may be waiting for.
   WorkerPool& finisher() { return *finisher_; }
@@ -153,6 +158,7 @@ class Engine {
   Outcome ask_witnesses(const TransactionId& id, const DecisionLog& log);
 
   const ForkGuard process_;
+  const bool is_observed_;
   std::shared_ptr<Observer> observer_;
   std::unique_ptr<NodeDirectory> directory_;
   std::unique_ptr<Slot> slot_;

@@ -47,7 +47,7 @@ TransactionId LiveTable::id_of(std::uint64_t sequence, const Entry& entry) const
 
 void LiveTable::acknowledge(const Outcome& outcome) {
   const std::lock_guard lock(mutex_);
-  entries_.at(outcome.id().sequence).acknowledged = std::make_unique<Outcome>(outcome);
+  entries_.at(outcome.id().sequence).acknowledged = outcome;
 }
 
 void LiveTable::complete(const Outcome& outcome, const Ending& ending) {

@@ -22,7 +22,7 @@ namespace assent::detail {
 struct Ending {
   bool decided = false;                      ///< the decision is durable: in the log, or with the last resource
   bool one_phase = false;                    ///< committed, or tried to, by its only writer alone
-  const std::vector<std::string>& evidence;  ///< Branch::evidence() of the outcome's branches, in their order
+  std::vector<std::string> evidence;  ///< Branch::evidence() of its branches, in their order, where one is unfinished
 };
 
 /// The transactions of the live incarnation that are not over, and the latest that are. Thread-safe.
@@ -63,7 +63,7 @@ class LiveTable : public LiveTransactions {
     std::string settles;  ///< in doubt: the resource that can settle it, or empty
     std::vector<std::string> done;
     std::map<std::string, std::string> unconfirmed;  ///< evidence by resource; in doubt: what may become so
-    std::unique_ptr<Outcome> acknowledged;           ///< while it is active: however many others end meanwhile
+    std::optional<Outcome> acknowledged;             ///< while it is active: however many others end meanwhile
   };
   static constexpr std::size_t remembered = 10000;
 

@@ -16,31 +16,36 @@ std::string_view to_string(OutcomeKind kind) {
   return "unknown";
 }
 
+const Outcome::Told& Outcome::of_none() {
+  static const Told none;
+  return none;
+}
+
 std::vector<std::string> Outcome::pending() const {
   std::vector<std::string> names;
-  for (const BranchOutcome& branch : branches_) {
+  for (const BranchOutcome& branch : branches()) {
     if (branch.state == "pending") names.push_back(branch.resource);
   }
   return names;
 }
 
 bool Outcome::worth_retrying() const {
-  return kind_ == OutcomeKind::rolled_back && (cause_.code == Code::rb_deadlock || cause_.code == Code::rb_transient);
+  return kind() == OutcomeKind::rolled_back && (cause().code == Code::rb_deadlock || cause().code == Code::rb_transient);
 }
 
 std::string Outcome::text() const {
-  std::string out{to_string(kind_)};
-  out += ' ' + id_.text();
-  if (!branches_.empty()) {
+  std::string out{to_string(kind())};
+  out += ' ' + id().text();
+  if (!branches().empty()) {
     out += " (";
-    for (const BranchOutcome& branch : branches_) {
-      if (&branch != &branches_.front()) out += ", ";
+    for (const BranchOutcome& branch : branches()) {
+      if (&branch != &branches().front()) out += ", ";
       out += branch.resource + ": " + branch.state;
     }
     out += ')';
   }
-  if (!reason_.empty()) out += ": " + reason_;
-  if (cause_.code != Code::ok) out += " [" + describe(cause_) + ']';
+  if (!reason().empty()) out += ": " + reason();
+  if (cause().code != Code::ok) out += " [" + describe(cause()) + ']';
   return out;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,26 +35,24 @@ struct BranchOutcome {
   Reply reply;        ///< the last answer of the resource
 };
 
-/// The end of a transaction; must be looked at. A value: copy and keep it as you like.
+/// The end of a transaction; must be looked at. A value: copy and keep it as you like, which costs no memory. Thread-safe
+/// as an int is.
 class [[nodiscard]] Outcome {
  public:
   /// Of no transaction, and never of one: what Asio hands over beside an exception.
   Outcome() = default;
   Outcome(OutcomeKind kind, TransactionId id, std::string reason, Reply cause, std::vector<BranchOutcome> branches)
-      : kind_(kind),
-        id_(std::move(id)),
-        reason_(std::move(reason)),
-        cause_(std::move(cause)),
-        branches_(std::move(branches)) {}
+      : told_(std::make_shared<const Told>(
+            Told{kind, std::move(id), std::move(reason), std::move(cause), std::move(branches)})) {}
 
-  OutcomeKind kind() const { return kind_; }
-  bool committed() const { return kind_ == OutcomeKind::committed; }
-  const TransactionId& id() const { return id_; }
+  OutcomeKind kind() const { return told().kind; }
+  bool committed() const { return kind() == OutcomeKind::committed; }
+  const TransactionId& id() const { return told().id; }
   /// Why it is not committed, in one sentence; empty when it is.
-  const std::string& reason() const { return reason_; }
+  const std::string& reason() const { return told().reason; }
   /// The answer that made it so; ok when there is none.
-  const Reply& cause() const { return cause_; }
-  const std::vector<BranchOutcome>& branches() const { return branches_; }
+  const Reply& cause() const { return told().cause; }
+  const std::vector<BranchOutcome>& branches() const { return told().branches; }
   /// Resources whose branch is decided but not yet finished.
   std::vector<std::string> pending() const;
   /// True when the same work may be tried again with hope: rolled back by a deadlock, a serialization failure or such.
@@ -63,11 +62,17 @@ class [[nodiscard]] Outcome {
   std::string text() const;
 
  private:
-  OutcomeKind kind_ = OutcomeKind::in_doubt;
-  TransactionId id_;
-  std::string reason_;
-  Reply cause_;
-  std::vector<BranchOutcome> branches_;
+  struct Told {
+    OutcomeKind kind = OutcomeKind::in_doubt;
+    TransactionId id = {};
+    std::string reason = {};
+    Reply cause = {};
+    std::vector<BranchOutcome> branches = {};
+  };
+  const Told& told() const { return told_ ? *told_ : of_none(); }
+  static const Told& of_none();
+
+  std::shared_ptr<const Told> told_;  ///< null: of no transaction, or moved from
 };
 
 }  // namespace assent

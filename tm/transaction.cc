@@ -77,40 +77,38 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     set_rollback_only(what);
     throw Error(code, what, hint);
   };
+  detail::ResourceEntry* entry = engine_->entry(*manager);
+  if (entry == nullptr) {
+    throw Error(ErrorCode::misuse, "resource '" + manager->name() + "' belongs to another transaction manager",
+                "use a handle from the manager that began the transaction");
+  }
+  Branch* known = nullptr;
   {
     const std::lock_guard lock(state_->mutex);
     if (state_->over) {
       throw Error(ErrorCode::misuse, "transaction " + state_->id.text() + " is over", "begin another one");
+    }
+    for (const detail::Enlisted& each : state_->branches) {
+      if (each.resource == entry) known = each.branch.get();
+    }
+    if (known == nullptr && state_->branches.size() >= Decision::max_branches) {
+      throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");
     }
   }
   if (state_->deadline && steady_now() >= *state_->deadline) {
     throw_and_doom(ErrorCode::too_late, "the deadline of transaction " + state_->id.text() + " has passed",
                    "nothing was committed; begin again, with more time");
   }
-  detail::ResourceEntry* entry = engine_->entry(*manager);
-  if (entry == nullptr) {
-    throw Error(ErrorCode::misuse, "resource '" + manager->name() + "' belongs to another transaction manager",
-                "use a handle from the manager that began the transaction");
-  }
-  {
-    std::unique_lock lock(state_->mutex);
-    for (detail::Enlisted& each : state_->branches) {
-      if (each.resource != entry) continue;
-      Branch& branch = *each.branch;
-      lock.unlock();
-      if (state_->deadline) {
-        // Some databases bound each statement by what was left when they were last told.
-        const Reply told = branch.set_deadline(state_->deadline);
-        if (!told.is_ok()) {
-          throw_and_doom(error_code(told), "resource '" + manager->name() + "' took no deadline: " + describe(told),
-                         "nothing was committed; begin again");
-        }
+  if (known != nullptr) {
+    if (state_->deadline) {
+      // Some databases bound each statement by what was left when they were last told.
+      const Reply told = known->set_deadline(state_->deadline);
+      if (!told.is_ok()) {
+        throw_and_doom(error_code(told), "resource '" + manager->name() + "' took no deadline: " + describe(told),
+                       "nothing was committed; begin again");
       }
-      return branch;
     }
-    if (state_->branches.size() >= Decision::max_branches) {
-      throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");
-    }
+    return *known;
   }
   try {
     engine_->admit(*entry);
@@ -122,16 +120,16 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     set_rollback_only(error.what());
     throw;
   }
-  const auto begun = waits_since.value_or(steady_now());
+  const bool is_observed = engine_->is_observed();
+  const auto begun = waits_since ? *waits_since : is_observed ? steady_now() : TimePoint();
   Result<std::unique_ptr<Branch>> started =
       starter(Xid::of(state_->id, entry->manager->name()),
               {.deadline = state_->deadline, .isolation = options.isolation, .read_only = options.read_only});
   if (!started) {
     no_branch(*manager, started.failure());
   }
-  engine_->observer().branch_started(manager->name(), steady_now() - begun);
+  if (is_observed) engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
-  if (state_->branches.empty()) state_->branches.reserve(2);
   state_->branches.push_back({entry, options.read_only, borrowed, std::move(started).value()});
   return *state_->branches.back().branch;
 }
