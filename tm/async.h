@@ -70,21 +70,25 @@ struct Kept {
   Rest rest;
 };
 
-/// Copies share what they keep, until one answers with it: it goes to the handler's executor whole, and nothing of the
-/// application's is destroyed in a thread of the engine's, which would then perhaps have to end the engine.
+/// Names what it keeps, as its copies do, until one of them answers with it, which one must: it goes to the handler's
+/// executor whole, and nothing of the application's is destroyed in a thread of the engine's, which would then perhaps
+/// have to end the engine. No more than a pointer, so that a std::function of one needs no memory.
 template <class Handler, class Rest>
 class Keeper {
  public:
-  Keeper(Handler handler, Rest rest) : kept_(std::make_shared<std::unique_ptr<Kept<Handler, Rest>>>()) {
+  Keeper(Handler handler, Rest rest) {
     auto executor = working_executor(handler);
-    kept_->reset(new Kept<Handler, Rest>{std::move(handler), std::move(executor), std::move(rest)});
+    kept_ = new Kept<Handler, Rest>{std::move(handler), std::move(executor), std::move(rest)};
   }
 
-  Rest& rest() const { return (*kept_)->rest; }
+  Rest& rest() const { return kept_->rest; }
+
+  /// Instead of an answer, where the initiating call throws.
+  void drop() const { delete kept_; }
 
   template <class... Values>
   void answer(Values... values) const {
-    auto kept = std::move(*kept_);
+    std::unique_ptr<Kept<Handler, Rest>> kept(kept_);
     // Work to the end of this call: else the context might end after the handler, before post() has let go of it. And
     // nothing but this keeps the executor, which must not be used after its context.
     const auto executor = std::move(kept->executor);
@@ -101,7 +105,7 @@ class Keeper {
   }
 
  private:
-  std::shared_ptr<std::unique_ptr<Kept<Handler, Rest>>> kept_;
+  Kept<Handler, Rest>* kept_ = nullptr;
 };
 
 struct InitiateCompletion {
@@ -113,6 +117,9 @@ struct InitiateCompletion {
       call.complete(commit, [keeper](Outcome outcome) { keeper.answer(std::exception_ptr(), std::move(outcome)); });
     } catch (const Error&) {
       refused = std::current_exception();
+    } catch (...) {
+      keeper.drop();
+      throw;
     }
     if (refused) keeper.answer(std::move(refused), Outcome());
   }
@@ -177,6 +184,9 @@ struct InitiateWork {
           [keeper](std::exception_ptr failure) { Rest::answer(keeper, std::move(failure)); });
     } catch (const Error&) {
       refused = std::current_exception();
+    } catch (...) {
+      keeper.drop();
+      throw;
     }
     if (refused) Rest::answer(keeper, std::move(refused));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <mutex>
 
 #include "assent/tm/engine.h"
@@ -73,7 +74,7 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
       with_place.place = std::move(place);
       return manager_->start(xid, with_place);
     };
-    Branch& branch = lent.enlist_with(manager_, options_, false, start, begun_);
+    Branch& branch = lent.enlist_with(manager_, options_, false, std::ref(start), begun_);
     work_(lent, branch);
   }
 
