@@ -37,15 +37,13 @@ BranchIndex branch_of(const Effect& effect) {
 
 }  // namespace
 
-Driver::Driver(Engine& engine, std::shared_ptr<TransactionState> state)
-    : engine_(engine),
-      state_(std::move(state)),
-      machine_(read_only_flags(*state_), last_resource(*state_)) {}
+Driver::Driver(Engine& engine, TransactionState& state)
+    : engine_(engine), state_(state), machine_(read_only_flags(state), last_resource(state)) {}
 
 Effects Driver::begin_with(bool commit) {
-  if (!commit || state_->rollback_only) {
+  if (!commit || state_.rollback_only) {
     return machine_.step(
-        RollbackRequested{state_->rollback_only ? state_->rollback_reason : "the application rolled back"});
+        RollbackRequested{state_.rollback_only ? state_.rollback_reason : "the application rolled back"});
   }
   if (deadline_passed()) return machine_.step(DeadlinePassed{});
   return machine_.step(CommitRequested{});
@@ -87,7 +85,7 @@ void Driver::answer(Outcome outcome) {
 }
 
 bool Driver::deadline_passed() const {
-  return state_->deadline.has_value() && steady_now() >= *state_->deadline;
+  return state_.deadline.has_value() && steady_now() >= *state_.deadline;
 }
 
 void Driver::execute(std::span<const Effect> effects) {
@@ -114,13 +112,13 @@ void Driver::execute(std::span<const Effect> effects) {
           mine.blocking = effect;
           break;
         }
-        pool_for(effect).post([self = shared_from_this(), effect] { self->post(self->perform(effect)); });
+        pool_for(effect).post([self = self(), effect] { self->post(self->perform(effect)); });
     }
   }
   const bool nothing_blocks = mine.ahead.empty() && !mine.blocking;
   if (by_events_ && !nothing_blocks) {
     WorkerPool& pool = pool_for(mine.blocking ? *mine.blocking : mine.ahead.front());
-    pool.post([self = shared_from_this(), share = std::move(mine)] {
+    pool.post([self = self(), share = std::move(mine)] {
       self->begin(share);
       self->finish(share, [&](Event event) { self->post(std::move(event)); });
     });
@@ -149,7 +147,7 @@ WorkerPool& Driver::pool_for(const Effect& effect) const {
 
 Driver::Manner Driver::manner_of(const Effect& effect) const {
   if (std::holds_alternative<Force>(effect)) return by_events_ ? Manner::by_event : Manner::blocking;
-  const Capabilities& can = *state_->branches[branch_of(effect)].resource->admitted;
+  const Capabilities& can = *state_.branches[branch_of(effect)].resource->admitted;
   if (can.answers_at_once) return Manner::at_once;
   const bool can_wait = std::holds_alternative<Prepare>(effect) || std::holds_alternative<Commit>(effect);
   return can.sends_ahead && can_wait ? Manner::ahead : Manner::blocking;
@@ -163,7 +161,7 @@ Event Driver::perform(const Effect& effect) {
 void Driver::begin(const Effect& effect) {
   tell(effect, false);
   if (std::holds_alternative<Prepare>(effect)) {
-    Enlisted& enlisted = state_->branches[branch_of(effect)];
+    Enlisted& enlisted = state_.branches[branch_of(effect)];
     Reply ended = enlisted.branch->end();
     if (ended.is_ok()) {
       enlisted.branch->send_ahead(Branch::Verb::prepare);
@@ -171,7 +169,7 @@ void Driver::begin(const Effect& effect) {
       enlisted.not_ended = std::make_unique<Reply>(std::move(ended));
     }
   } else if (std::holds_alternative<Commit>(effect)) {
-    state_->branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
+    state_.branches[branch_of(effect)].branch->send_ahead(Branch::Verb::commit);
   }
 }
 
@@ -184,7 +182,7 @@ Event Driver::finish(const Effect& effect) {
 Event Driver::answer_to(const Effect& effect) {
   if (std::holds_alternative<Force>(effect)) return LogForced{force()};
   const BranchIndex index = branch_of(effect);
-  Enlisted& enlisted = state_->branches[index];
+  Enlisted& enlisted = state_.branches[index];
   if (std::holds_alternative<Prepare>(effect)) {
     if (enlisted.not_ended) return Voted{index, std::move(*enlisted.not_ended)};
     Reply reply = enlisted.branch->prepare();
@@ -218,8 +216,8 @@ void Driver::tell(const Effect& effect, bool done) {
                                                "rollback", "settle",           "decide"};
   const std::string_view resource = std::holds_alternative<Force>(effect)
                                         ? std::string_view()
-                                        : state_->branches[branch_of(effect)].resource->manager->name();
-  engine_.observer().step({state_->id, verbs[effect.index()], resource, done});
+                                        : state_.branches[branch_of(effect)].resource->manager->name();
+  engine_.observer().step({state_.id, verbs[effect.index()], resource, done});
 }
 
 ForceResult Driver::force() {
@@ -231,7 +229,7 @@ void Driver::force_by_event() {
   tell(Force{}, false);
   engine_.log().force_then(
       decision(),
-      [self = shared_from_this()](Forced result) {
+      [self = self()](Forced result) {
         const Event event = LogForced{self->forced(result)};
         self->tell(Force{}, true);
         self->post(event);
@@ -241,25 +239,25 @@ void Driver::force_by_event() {
 
 /// Readers that prepared beside the only writer, and a last resource that took no part.
 bool Driver::nobody_decides() const {
-  return state_->id.kind != DeciderKind::log;
+  return state_.id.kind != DeciderKind::log;
 }
 
 Decision Driver::decision() const {
   Decision decision;
-  decision.id = state_->id;
-  decision.label = state_->label;
+  decision.id = state_.id;
+  decision.label = state_.label;
   decision.decided_at_ms = unix_now_ms();
-  decision.branches.reserve(state_->branches.size());
-  for (BranchIndex i = 0; i < state_->branches.size(); ++i) {
+  decision.branches.reserve(state_.branches.size());
+  for (BranchIndex i = 0; i < state_.branches.size(); ++i) {
     if (machine_.branches()[i].state != BranchState::prepared) continue;
-    decision.branches.push_back({state_->branches[i].resource->manager->name(), state_->branches[i].evidence});
+    decision.branches.push_back({state_.branches[i].resource->manager->name(), state_.branches[i].evidence});
   }
   return decision;
 }
 
 void Driver::note_decided() {
   decided_ = true;
-  engine_.observer().decided(state_->id);
+  engine_.observer().decided(state_.id);
 }
 
 ForceResult Driver::forced(Forced forced) {

@@ -24,9 +24,9 @@ namespace assent::detail {
 /// The machine is stepped by one thread at a time: by the caller's in run(), and after finish_behind() or
 /// run_by_events() by whichever thread brings an event while none does, so that no thread waits; then every verb that
 /// blocks goes to a pool of the engine's.
-class Driver : public std::enable_shared_from_this<Driver> {
+class Driver {
  public:
-  Driver(Engine& engine, std::shared_ptr<TransactionState> state);
+  Driver(Engine& engine, TransactionState& state);
 
   /// From commit or rollback to the end, when no verb is under way any more; the caller's thread blocks. False when it
   /// stopped at the durable decision, which it does only where it may: then nothing of phase two has begun.
@@ -41,11 +41,13 @@ class Driver : public std::enable_shared_from_this<Driver> {
   /// A place among those behind is held for it (Engine::may_go_behind).
   bool has_place_behind() const { return may_stop_; }
 
-  TransactionState& state() { return *state_; }
+  TransactionState& state() { return state_; }
   const two_phase::TwoPhaseCommit& machine() const { return machine_; }
   bool decided() const { return decided_; }
 
  private:
+  /// For who goes on with it, perhaps when the Transaction is gone.
+  std::shared_ptr<Driver> self() { return {state_.shared_from_this(), this}; }
   two_phase::Effects begin_with(bool commit);
   void execute(std::span<const two_phase::Effect> effects);
   enum class Manner { at_once, ahead, blocking, by_event };
@@ -83,7 +85,7 @@ class Driver : public std::enable_shared_from_this<Driver> {
   bool deadline_passed() const;
 
   Engine& engine_;
-  const std::shared_ptr<TransactionState> state_;
+  TransactionState& state_;  ///< which owns it
   two_phase::TwoPhaseCommit machine_;
   boost::container::small_vector<two_phase::Event, 2> own_;  ///< of the stepping thread, oldest first, from next_ on
   std::size_t next_ = 0;

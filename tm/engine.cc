@@ -51,6 +51,9 @@ Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommi
 
 }  // namespace
 
+TransactionState::TransactionState() = default;
+TransactionState::~TransactionState() = default;
+
 std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapters,
                                      std::shared_ptr<Observer> observer) {
   return {new Engine(config, adapters, std::move(observer)), [](Engine* engine) {
@@ -284,15 +287,16 @@ void Engine::no_last_resource(TransactionState& state, const Reply& why) {
 }
 
 Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept {
-  const auto driver = std::make_shared<Driver>(*this, state);
+  state->driver = std::make_unique<Driver>(*this, *state);
+  Driver& driver = *state->driver;
   const bool behind = commit && may_go_behind(*state);
-  const bool over = driver->run(commit, behind);
+  const bool over = driver.run(commit, behind);
   if (behind && over) --behind_;
-  if (over) return conclude(*driver);
-  Outcome outcome = acknowledge(*driver);
+  if (over) return conclude(driver);
+  Outcome outcome = acknowledge(driver);
   // A crash from here on leaves the decision to recovery, as any crash in phase two does.
   enter();
-  driver->finish_behind();
+  driver.finish_behind();
   return outcome;
 }
 

@@ -51,7 +51,12 @@ struct Enlisted {
   std::string evidence = {};              ///< Branch::evidence(), once it voted ok
 };
 
-struct TransactionState {
+class Driver;
+
+struct TransactionState : std::enable_shared_from_this<TransactionState> {
+  TransactionState();
+  ~TransactionState();
+
   TransactionId id;
   std::string label;
   std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -65,9 +70,10 @@ struct TransactionState {
   std::size_t works = 0;      ///< of async_on(), under way
   bool was_async = false;     ///< has had one: then nobody waits for its rollback when it is abandoned
   bool is_abandoned = false;  ///< its Transaction was destroyed undecided while works were under way
+  /// From commit or rollback on. Here it goes with the Transaction, mostly in the thread that made both: memory that one
+  /// thread asks for and another gives back costs both.
+  std::unique_ptr<Driver> driver;
 };
-
-class Driver;
 
 /// What a TransactionManager owns: log, resources, executor, and the thread that recovers in the background.
 class Engine {

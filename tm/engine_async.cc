@@ -94,8 +94,9 @@ void Engine::await_place(ResourceManager& manager, const StartOptions& options, 
 void Engine::drive_by_events(const std::shared_ptr<TransactionState>& state, bool commit,
                              std::function<void(Outcome)> then) noexcept {
   enter();
-  const auto driver = std::make_shared<Driver>(*this, state);
-  driver->run_by_events(commit, commit && may_go_behind(*state), std::move(then));
+  const std::shared_ptr<TransactionState> kept = state;  // whoever is answered may let go of it meanwhile
+  state->driver = std::make_unique<Driver>(*this, *state);
+  state->driver->run_by_events(commit, commit && may_go_behind(*state), std::move(then));
 }
 
 void Engine::abandon(const std::shared_ptr<TransactionState>& state) {

@@ -30,13 +30,18 @@ LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observ
 }
 
 TransactionId LiveTable::begin(const std::string& last_resource) {
-  decltype(entries_) made;  // outside of the lock, as its memory goes in complete()
-  made[0].last_resource = last_resource;
-  auto node = made.extract(made.begin());
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
   const std::lock_guard lock(mutex_);
-  node.key() = next_++;
-  const auto entry = entries_.insert(entries_.end(), std::move(node));
+  Entries::iterator entry;
+  if (spare_.empty()) {
+    entry = entries_.try_emplace(entries_.end(), next_);
+  } else {
+    spare_.back().key() = next_;
+    entry = entries_.insert(entries_.end(), std::move(spare_.back()));
+    spare_.pop_back();
+  }
+  ++next_;
+  entry->second.last_resource = last_resource;
   return id_of(entry->first, entry->second);
 }
 
@@ -55,13 +60,17 @@ void LiveTable::complete(const Outcome& outcome, const Ending& ending) {
   Outcome kept = outcome;
   const bool all_done = is_over(outcome);
   if (all_done) log_.finish(outcome.id());
-  decltype(entries_)::node_type ended;
+  Entries::node_type ended;
   {
     const std::lock_guard lock(mutex_);
     kept = remember(std::move(kept));
     if (all_done) {
       // After the log: were the entry gone before, recovery could take the transaction for one that never decided.
       ended = entries_.extract(outcome.id().sequence);
+      if (ended && spare_.size() < spares) {
+        ended.mapped() = Entry();
+        spare_.push_back(std::move(ended));
+      }
     } else {
       file(outcome, ending);
     }

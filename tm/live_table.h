@@ -66,6 +66,7 @@ class LiveTable : public LiveTransactions {
     std::optional<Outcome> acknowledged;             ///< while it is active: however many others end meanwhile
   };
   static constexpr std::size_t remembered = 10000;
+  static constexpr std::size_t spares = 1000;
 
   /// mutex_ is held.
   bool active(const TransactionId& id) const;
@@ -80,7 +81,9 @@ class LiveTable : public LiveTransactions {
   Observer& observer_;
   mutable Mutex mutex_;
   Condition ended_;
-  std::map<std::uint64_t, Entry> entries_;  ///< by sequence number
+  using Entries = std::map<std::uint64_t, Entry>;
+  Entries entries_;  ///< by sequence number
+  std::vector<Entries::node_type> spare_;  ///< empty entries: their memory, for the next to begin
   std::uint64_t next_ = 1;
   std::unordered_map<std::uint64_t, Outcome> outcomes_;
   std::deque<std::uint64_t> order_;  ///< of outcomes_, oldest first
