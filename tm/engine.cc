@@ -141,7 +141,7 @@ std::shared_ptr<TransactionState> Engine::begin(const TransactionOptions& option
     throw Error(ErrorCode::misuse, "the name of the last resource '" + last + "' has more than 39 bytes",
                 "it is part of every branch's name: give the resource a shorter name, and the old one as `formerly`");
   }
-  if (!last.empty()) static_cast<void>(find(last));
+  if (!last.empty()) static_cast<void>(named(last));
   state->id = live_->begin(last);
   return state;
 }
@@ -173,7 +173,11 @@ ResourceEntry* Engine::entry(const ResourceManager& manager) {
 
 std::shared_ptr<ResourceManager> Engine::find(std::string_view name) const {
   refuse_in_child();
-  if (const auto found = resources_.find(name); found != resources_.end()) return found->second->manager;
+  return named(name).manager;
+}
+
+ResourceEntry& Engine::named(std::string_view name) const {
+  if (const auto found = resources_.find(name); found != resources_.end()) return *found->second;
   std::string known;
   for (const auto& [each, entry] : resources_) known += (known.empty() ? "" : ", ") + each;
   throw Error(ErrorCode::misuse, "no resource is named '" + std::string(name) + "'",

@@ -63,7 +63,7 @@ struct TransactionState : std::enable_shared_from_this<TransactionState> {
   AckAt ack_at = AckAt::finished;
   Mutex mutex;  ///< of what follows
   boost::container::small_vector<Enlisted, 2> branches;
-  bool over = false;
+  std::atomic<bool> over = false;  ///< set with it, and never unset: whoever sees it needs no mutex
   bool rollback_only = false;
   std::string rollback_reason;
   Reply rollback_cause;
@@ -137,6 +137,8 @@ class Engine {
   ~Engine();
 
   std::unique_ptr<Slot> claim_slot();
+  /// As it is configured. Throws Error{misuse}.
+  ResourceEntry& named(std::string_view name) const;
   /// The resource that a log knows by this name, now or formerly; null when none is configured.
   ResourceEntry* logged_as(std::string_view name) const;
   /// From now on the transaction is over for its callers. Throws Error{misuse}.

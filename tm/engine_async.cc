@@ -100,9 +100,10 @@ void Engine::drive_by_events(const std::shared_ptr<TransactionState>& state, boo
 }
 
 void Engine::abandon(const std::shared_ptr<TransactionState>& state) {
+  if (state->over) return;
   {
     const std::lock_guard lock(state->mutex);
-    if (std::exchange(state->over, true)) return;
+    if (state->over.exchange(true)) return;
     if (state->works > 0) {
       state->is_abandoned = true;
       return;

@@ -42,8 +42,8 @@ class [[nodiscard]] Outcome {
   /// Of no transaction, and never of one: what Asio hands over beside an exception.
   Outcome() = default;
   Outcome(OutcomeKind kind, TransactionId id, std::string reason, Reply cause, std::vector<BranchOutcome> branches)
-      : told_(std::make_shared<const Told>(
-            Told{kind, std::move(id), std::move(reason), std::move(cause), std::move(branches)})) {}
+      : told_(std::make_shared<const Told>(kind, std::move(id), std::move(reason), std::move(cause),
+                                           std::move(branches))) {}
 
   OutcomeKind kind() const { return told().kind; }
   bool committed() const { return kind() == OutcomeKind::committed; }
@@ -63,11 +63,20 @@ class [[nodiscard]] Outcome {
 
  private:
   struct Told {
+    Told() = default;
+    Told(OutcomeKind its_kind, TransactionId&& its_id, std::string&& its_reason, Reply&& its_cause,
+         std::vector<BranchOutcome>&& its_branches)
+        : kind(its_kind),
+          id(std::move(its_id)),
+          reason(std::move(its_reason)),
+          cause(std::move(its_cause)),
+          branches(std::move(its_branches)) {}
+
     OutcomeKind kind = OutcomeKind::in_doubt;
-    TransactionId id = {};
-    std::string reason = {};
-    Reply cause = {};
-    std::vector<BranchOutcome> branches = {};
+    TransactionId id;
+    std::string reason;
+    Reply cause;
+    std::vector<BranchOutcome> branches;
   };
   const Told& told() const { return told_ ? *told_ : of_none(); }
   static const Told& of_none();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cstring>
 
 namespace assent {
 namespace {
@@ -11,9 +12,9 @@ constexpr std::size_t gtrid_size = 1 + 3 * 8;
 constexpr std::string_view hex_digits = "0123456789abcdef";
 constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void put_u64(std::string& out, std::uint64_t value) {
+void put_u64(char* to, std::uint64_t value) {
   const std::uint64_t big_endian = std::endian::native == std::endian::little ? __builtin_bswap64(value) : value;
-  out.append(reinterpret_cast<const char*>(&big_endian), sizeof big_endian);
+  std::memcpy(to, &big_endian, sizeof big_endian);
 }
 
 std::uint64_t get_u64(std::string_view bytes) {
@@ -111,9 +112,9 @@ std::optional<std::string> from_hex(std::string_view hex) {
 }
 
 std::string to_hex64(std::uint64_t value) {
-  std::string bytes;
+  char bytes[sizeof value];
   put_u64(bytes, value);
-  return to_hex(bytes);
+  return to_hex({bytes, sizeof bytes});
 }
 
 std::optional<std::uint64_t> from_hex64(std::string_view hex) {
@@ -130,12 +131,14 @@ std::string TransactionId::text() const {
 }
 
 std::string TransactionId::gtrid() const {
+  char start[gtrid_size];
+  start[0] = static_cast<char>(kind);
+  put_u64(start + 1, static_cast<std::uint64_t>(log));
+  put_u64(start + 9, static_cast<std::uint64_t>(incarnation));
+  put_u64(start + 17, sequence);
   std::string out;
-  out.reserve(gtrid_size + decider.size());
-  out += static_cast<char>(kind);
-  put_u64(out, static_cast<std::uint64_t>(log));
-  put_u64(out, static_cast<std::uint64_t>(incarnation));
-  put_u64(out, sequence);
+  out.reserve(sizeof start + decider.size());
+  out.append(start, sizeof start);
   if (kind == DeciderKind::resource) out += decider;
   return out;
 }

@@ -312,10 +312,13 @@ void TwoPhaseCommit::roll_back_idle(Effects& out) {
 }
 
 void TwoPhaseCommit::over_if_quiet(Effects& out) {
-  for (const BranchState busy : {BranchState::preparing, BranchState::committing, BranchState::rolling_back}) {
-    if (count(busy) > 0) return;
+  bool heuristic = false;
+  for (const BranchInfo& branch : branches_) {
+    const BranchState is = branch.state;
+    if (is == BranchState::preparing || is == BranchState::committing || is == BranchState::rolling_back) return;
+    heuristic = heuristic || is == BranchState::heuristic;
   }
-  if (count(BranchState::heuristic) > 0) return over(End::heuristic, out);
+  if (heuristic) return over(End::heuristic, out);
   over(phase_ == Phase::committing ? End::committed : End::rolled_back, out);
 }
 
