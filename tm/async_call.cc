@@ -11,15 +11,9 @@
 namespace assent::detail {
 namespace {
 
-bool keeps_to_its_thread(ResourceEntry& entry) {
-  const std::lock_guard lock(entry.admission);
-  return entry.admitted && entry.admitted->session_bound_to_thread;
-}
-
-/// For who must not wait: while somebody asks the database who it is, that is not known, and the work looks again.
-bool is_known_to_keep_to_its_thread(ResourceEntry& entry) {
-  const std::unique_lock lock(entry.admission, std::try_to_lock);
-  return lock.owns_lock() && entry.admitted && entry.admitted->session_bound_to_thread;
+/// False also where that is not known yet; where it begins, its work looks again.
+bool keeps_to_its_thread(const ResourceEntry& entry) {
+  return entry.is_admitted && entry.admitted->session_bound_to_thread;
 }
 
 }  // namespace
@@ -125,7 +119,7 @@ void AsyncCall::work(std::shared_ptr<ResourceManager> manager, const BranchOptio
     throw Error(ErrorCode::misuse, "resource '" + manager->name() + "' belongs to another transaction manager",
                 "use a handle from the manager that began the transaction");
   }
-  if (is_known_to_keep_to_its_thread(*entry)) {
+  if (keeps_to_its_thread(*entry)) {
     throw Error(ErrorCode::misuse, "the sessions of '" + manager->name() + "' keep to their threads",
                 "work on it with on()");
   }

@@ -182,8 +182,10 @@ class Engine {
   const std::size_t threads_;
   Mutex async_mutex_;
   std::unique_ptr<AsyncThreads> async_threads_;
+  std::atomic<AsyncThreads*> async_threads_made_ = nullptr;  ///< the same, for who needs no mutex then
   Condition nothing_under_way_;
-  std::size_t under_way_ = 0;  ///< what nobody waits for who keeps the engine alive
+  /// What nobody waits for who keeps the engine alive. Comes to 0 only under async_mutex_.
+  std::atomic<std::size_t> under_way_ = 0;
   const AckAt ack_at_;
   const std::string last_resource_;  ///< of transactions that name none; empty: the log decides
   const std::size_t behind_at_most_;

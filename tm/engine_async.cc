@@ -10,6 +10,7 @@
 namespace assent::detail {
 
 AsyncThreads& Engine::async_threads() {
+  if (AsyncThreads* const made = async_threads_made_) return *made;
   const std::lock_guard lock(async_mutex_);
   if (async_threads_) return *async_threads_;
   try {
@@ -18,15 +19,18 @@ AsyncThreads& Engine::async_threads() {
     throw Error(ErrorCode::environment, std::string("no threads for the asynchronous interface: ") + failure.what(),
                 "allow this process more threads, or configure fewer");
   }
+  async_threads_made_ = async_threads_.get();
   return *async_threads_;
 }
 
 void Engine::enter() {
-  const std::lock_guard lock(async_mutex_);
   ++under_way_;
 }
 
 void Engine::leave() noexcept {
+  for (std::size_t now = under_way_; now > 1;) {
+    if (under_way_.compare_exchange_weak(now, now - 1)) return;
+  }
   const std::lock_guard lock(async_mutex_);
   // Told under the lock: without it the engine may be gone before the words are out.
   if (--under_way_ == 0) nothing_under_way_.notify_all();
