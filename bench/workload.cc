@@ -241,7 +241,8 @@ class Bench {
 
   Result run_null(const std::string& workload, LogIs log_is, int in_flight, Plan plan) {
     const bool on_disk = log_is == LogIs::on_disk;
-    const auto decider = log_is == LogIs::off ? NullTransactions::Decider::first_resource : NullTransactions::Decider::log;
+    const auto decider =
+        log_is == LogIs::off ? NullTransactions::Decider::first_resource : NullTransactions::Decider::log;
     Result result;
     result.workload = workload;
     result.databases = {"two null resources"};

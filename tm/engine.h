@@ -70,8 +70,8 @@ struct TransactionState : std::enable_shared_from_this<TransactionState> {
   std::size_t works = 0;      ///< of async_on(), under way
   bool was_async = false;     ///< has had one: then nobody waits for its rollback when it is abandoned
   bool is_abandoned = false;  ///< its Transaction was destroyed undecided while works were under way
-  /// From commit or rollback on. Here it goes with the Transaction, mostly in the thread that made both: memory that one
-  /// thread asks for and another gives back costs both.
+  /// From commit or rollback on. Here it goes with the Transaction, mostly in the thread that made both: memory that
+  /// one thread asks for and another gives back costs both.
   std::unique_ptr<Driver> driver;
 };
 

@@ -20,8 +20,8 @@ namespace assent::detail {
 
 /// How a transaction came to its end.
 struct Ending {
-  bool decided = false;                      ///< the decision is durable: in the log, or with the last resource
-  bool one_phase = false;                    ///< committed, or tried to, by its only writer alone
+  bool decided = false;               ///< the decision is durable: in the log, or with the last resource
+  bool one_phase = false;             ///< committed, or tried to, by its only writer alone
   std::vector<std::string> evidence;  ///< Branch::evidence() of its branches, in their order, where one is unfinished
 };
 
@@ -82,7 +82,7 @@ class LiveTable : public LiveTransactions {
   mutable Mutex mutex_;
   Condition ended_;
   using Entries = std::map<std::uint64_t, Entry>;
-  Entries entries_;  ///< by sequence number
+  Entries entries_;                        ///< by sequence number
   std::vector<Entries::node_type> spare_;  ///< empty entries: their memory, for the next to begin
   std::uint64_t next_ = 1;
   std::unordered_map<std::uint64_t, Outcome> outcomes_;

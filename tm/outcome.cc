@@ -30,7 +30,8 @@ std::vector<std::string> Outcome::pending() const {
 }
 
 bool Outcome::worth_retrying() const {
-  return kind() == OutcomeKind::rolled_back && (cause().code == Code::rb_deadlock || cause().code == Code::rb_transient);
+  return kind() == OutcomeKind::rolled_back &&
+         (cause().code == Code::rb_deadlock || cause().code == Code::rb_transient);
 }
 
 std::string Outcome::text() const {

@@ -35,8 +35,8 @@ struct BranchOutcome {
   Reply reply;        ///< the last answer of the resource
 };
 
-/// The end of a transaction; must be looked at. A value: copy and keep it as you like, which costs no memory. Thread-safe
-/// as an int is.
+/// The end of a transaction; must be looked at. A value: copy and keep it as you like, which costs no memory.
+/// Thread-safe as an int is.
 class [[nodiscard]] Outcome {
  public:
   /// Of no transaction, and never of one: what Asio hands over beside an exception.

@@ -129,8 +129,7 @@ class TwoPhaseCommit {
   using Branches = boost::container::small_vector<BranchInfo, 2>;
 
   /// `last_resource`: the branch that decides, a writer; without one, the log does.
-  explicit TwoPhaseCommit(const Flags& declared_read_only,
-                          std::optional<BranchIndex> last_resource = std::nullopt);
+  explicit TwoPhaseCommit(const Flags& declared_read_only, std::optional<BranchIndex> last_resource = std::nullopt);
 
   /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on).
   Effects step(const Event& event);

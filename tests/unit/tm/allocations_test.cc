@@ -2,6 +2,9 @@
 // on the way of a commit. A program of its own, for it replaces operator new.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -9,15 +12,18 @@
 
 #include "assent/adapters/scripted/null_resource.h"
 #include "assent/tests/unit/tm/engine_fixture.h"
+#include "assent/tm/async.h"
 
 namespace {
 
 thread_local std::size_t allocations = 0;
+std::atomic<std::size_t> of_all_threads = 0;
 
 }  // namespace
 
 void* operator new(std::size_t size) {
   ++allocations;
+  ++of_all_threads;
   if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
@@ -41,9 +47,9 @@ class Allocations : public EngineFixture {
   }
 };
 
-TEST_F(Allocations, of_a_commit_of_two_branches_are_at_most_twenty_five) {
-  constexpr std::size_t most = 25;
-  constexpr std::size_t transactions = 100;
+constexpr std::size_t transactions = 100;
+
+TEST_F(Allocations, of_a_commit_of_two_branches_are_at_most_fifteen) {
   auto manager = TransactionManager::open(config(), registry());
   const Resource<Bare> a = manager.resource<Bare>("a");
   const Resource<Bare> b = manager.resource<Bare>("b");
@@ -57,8 +63,36 @@ TEST_F(Allocations, of_a_commit_of_two_branches_are_at_most_twenty_five) {
   commit();  // both are admitted and noted
   const std::size_t before = allocations;
   for (std::size_t i = 0; i < transactions; ++i) commit();
-  EXPECT_LE(allocations - before, most * transactions);
+  EXPECT_LE(allocations - before, 15 * transactions);
   RecordProperty("allocations", static_cast<int>((allocations - before) / transactions));
+}
+
+TEST_F(Allocations, of_an_asynchronous_one_are_at_most_twenty_five) {
+  auto manager = TransactionManager::open(config(), registry());
+  const Resource<Bare> a = manager.resource<Bare>("a");
+  const Resource<Bare> b = manager.resource<Bare>("b");
+  boost::asio::io_context context;
+  const auto commit = [&] {
+    Transaction transaction = manager.begin();
+    const auto worked = [](const std::exception_ptr& failure) { ASSERT_FALSE(failure); };
+    for (const Resource<Bare>& each : {a, b}) {
+      transaction.async_on(
+          each, [](Branch&) {}, boost::asio::bind_executor(context, worked));
+      context.restart();
+      context.run();
+    }
+    bool committed = false;
+    transaction.async_commit(boost::asio::bind_executor(
+        context, [&](const std::exception_ptr&, const Outcome& outcome) { committed = outcome.committed(); }));
+    context.restart();
+    context.run();
+    ASSERT_TRUE(committed);
+  };
+  for (std::size_t i = 0; i < 10; ++i) commit();  // also what Asio keeps for later
+  const std::size_t before = of_all_threads;
+  for (std::size_t i = 0; i < transactions; ++i) commit();
+  EXPECT_LE(of_all_threads - before, 25 * transactions);
+  RecordProperty("allocations_async", static_cast<int>((of_all_threads - before) / transactions));
 }
 
 }  // namespace
