@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "assent/tm/engine.h"
+#include "assent/tm/transaction_state.h"
 #include "assent/xa/machine.h"
 
 namespace assent::detail {

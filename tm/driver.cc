@@ -1,5 +1,6 @@
 #include "assent/tm/driver.h"
 
+#include "assent/tm/transaction_state.h"
 #include "assent/xa/planted_defect.h"
 
 #include <optional>
@@ -11,16 +12,17 @@ namespace {
 
 using namespace two_phase;
 
-TwoPhaseCommit::Flags read_only_flags(const TransactionState& state) {
-  TwoPhaseCommit::Flags flags;
-  for (const Enlisted& each : state.branches) flags.push_back(each.read_only);
-  return flags;
+std::vector<BranchInfo> declared(const TransactionState& state) {
+  std::vector<BranchInfo> branches;
+  branches.reserve(state.branches.size());
+  for (const Enlisted& each : state.branches) branches.emplace_back(each.read_only);
+  return branches;
 }
 
 std::optional<BranchIndex> last_resource(const TransactionState& state) {
-  if (state.id.kind != DeciderKind::resource) return std::nullopt;
+  if (state.last_resource == nullptr) return std::nullopt;
   for (BranchIndex i = 0; i < state.branches.size(); ++i) {
-    if (state.branches[i].resource->manager->name() == state.id.decider) return i;
+    if (state.branches[i].resource == state.last_resource) return i;
   }
   return std::nullopt;
 }
@@ -37,8 +39,12 @@ BranchIndex branch_of(const Effect& effect) {
 
 }  // namespace
 
+std::shared_ptr<Driver> Driver::self() {
+  return {state_.shared_from_this(), this};
+}
+
 Driver::Driver(Engine& engine, TransactionState& state)
-    : engine_(engine), state_(state), machine_(read_only_flags(state), last_resource(state)) {}
+    : engine_(engine), state_(state), machine_(declared(state), last_resource(state)) {}
 
 Effects Driver::begin_with(bool commit) {
   if (!commit || state_.rollback_only) {
@@ -50,15 +56,13 @@ Effects Driver::begin_with(bool commit) {
 }
 
 bool Driver::run(bool commit, bool may_stop) {
-  execute(begin_with(commit));
+  effects_ = begin_with(commit);
+  execute(effects_);
   while (!over_) {
     if (!has_own()) await_events();
-    const Effects effects = step();
-    if (may_stop && decided_) {
-      phase_two_.assign(effects.begin(), effects.end());
-      return false;
-    }
-    execute(effects);
+    step();
+    if (may_stop && decided_) return false;
+    execute(effects_);
   }
   return true;
 }
@@ -67,7 +71,7 @@ void Driver::finish_behind() {
   may_stop_ = true;
   by_events_ = true;
   stepping_ = true;
-  execute(phase_two_);
+  execute(effects_);
   go_on();
 }
 
@@ -76,7 +80,8 @@ void Driver::run_by_events(bool commit, bool may_stop, std::function<void(Outcom
   answer_ = std::move(then);
   by_events_ = true;
   stepping_ = true;
-  execute(begin_with(commit));
+  effects_ = begin_with(commit);
+  execute(effects_);
   go_on();
 }
 
@@ -88,10 +93,10 @@ bool Driver::deadline_passed() const {
   return state_.deadline.has_value() && steady_now() >= *state_.deadline;
 }
 
-void Driver::execute(std::span<const Effect> effects) {
+void Driver::execute(const Effects& effects) {
   if (effects.empty()) return;
   Share mine;
-  Effects at_once;
+  boost::container::small_vector<Effect, 2> at_once;
   for (const Effect& effect : effects) {
     if (std::holds_alternative<Over>(effect)) {
       over_ = true;
@@ -239,7 +244,7 @@ void Driver::force_by_event() {
 
 /// Readers that prepared beside the only writer, and a last resource that took no part.
 bool Driver::nobody_decides() const {
-  return state_.id.kind != DeciderKind::log;
+  return state_.last_resource != nullptr;
 }
 
 Decision Driver::decision() const {
@@ -281,14 +286,13 @@ void Driver::give_up_if_late() {
   if (machine_.can_time_out() && deadline_passed()) execute(machine_.step(DeadlinePassed{}));
 }
 
-Effects Driver::step() {
+void Driver::step() {
   give_up_if_late();
-  Effects effects = machine_.step(own_[next_++]);
+  effects_ = machine_.step(own_[next_++], std::move(effects_));
   if (!has_own()) {
     own_.clear();
     next_ = 0;
   }
-  return effects;
 }
 
 void Driver::await_events() {
@@ -325,9 +329,9 @@ void Driver::go_on() noexcept {
       }
       take_inbox();
     }
-    const Effects effects = step();
+    step();
     if (may_stop_ && decided_ && answer_) engine_.decided_behind(*this);
-    execute(effects);
+    execute(effects_);
   }
   engine_.finished_behind(*this);
 }

@@ -4,7 +4,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,14 +46,14 @@ class Driver {
 
  private:
   /// For who goes on with it, perhaps when the Transaction is gone.
-  std::shared_ptr<Driver> self() { return {state_.shared_from_this(), this}; }
+  std::shared_ptr<Driver> self();
   two_phase::Effects begin_with(bool commit);
-  void execute(std::span<const two_phase::Effect> effects);
+  void execute(const two_phase::Effects& effects);
   enum class Manner { at_once, ahead, blocking, by_event };
   Manner manner_of(const two_phase::Effect& effect) const;
   /// What one thread executes, in one go.
   struct Share {
-    std::vector<two_phase::Effect> ahead;
+    two_phase::Effects ahead;
     std::optional<two_phase::Effect> blocking;
   };
   void begin(const Share& share);
@@ -73,7 +72,7 @@ class Driver {
   bool has_own() const { return next_ < own_.size(); }
   void await_events();
   void take_inbox();
-  two_phase::Effects step();
+  void step();
   void give_up_if_late();
   void go_on() noexcept;
   Decision decision() const;
@@ -89,7 +88,7 @@ class Driver {
   two_phase::TwoPhaseCommit machine_;
   boost::container::small_vector<two_phase::Event, 2> own_;  ///< of the stepping thread, oldest first, from next_ on
   std::size_t next_ = 0;
-  std::vector<two_phase::Effect> phase_two_;  ///< when run() stopped
+  two_phase::Effects effects_;  ///< of the last step: to be executed, or, where run() stopped, not yet
   bool decided_ = false;
   bool over_ = false;
   bool may_stop_ = false;                ///< of what goes by events, as what follows

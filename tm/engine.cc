@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "assent/tm/driver.h"
+#include "assent/tm/transaction_state.h"
 #include "assent/xa/error.h"
 #include "assent/xa/planted_defect.h"
 
@@ -50,9 +51,6 @@ Outcome outcome_of(const TransactionState& state, const two_phase::TwoPhaseCommi
 }
 
 }  // namespace
-
-TransactionState::TransactionState() = default;
-TransactionState::~TransactionState() = default;
 
 std::shared_ptr<Engine> Engine::open(const Config& config, const Registry& adapters,
                                      std::shared_ptr<Observer> observer) {
@@ -141,7 +139,7 @@ std::shared_ptr<TransactionState> Engine::begin(const TransactionOptions& option
     throw Error(ErrorCode::misuse, "the name of the last resource '" + last + "' has more than 39 bytes",
                 "it is part of every branch's name: give the resource a shorter name, and the old one as `formerly`");
   }
-  if (!last.empty()) static_cast<void>(named(last));
+  if (!last.empty()) state->last_resource = &named(last);
   state->id = live_->begin(last);
   return state;
 }
@@ -258,12 +256,11 @@ void Engine::check_last_resource(const ResourceEntry& entry, bool read_only) con
 }
 
 ResourceEntry* Engine::missing_last_resource(const TransactionState& state) const {
-  if (state.id.kind != DeciderKind::resource || state.rollback_only) return nullptr;
-  ResourceEntry* const entry = resources_.find(state.id.decider)->second.get();
-  const auto is_it = [&](const Enlisted& each) { return each.resource == entry; };
+  if (state.last_resource == nullptr || state.rollback_only) return nullptr;
+  const auto is_it = [&](const Enlisted& each) { return each.resource == state.last_resource; };
   if (std::ranges::any_of(state.branches, is_it)) return nullptr;
   // One writer commits by itself.
-  return std::ranges::count(state.branches, false, &Enlisted::read_only) < 2 ? nullptr : entry;
+  return std::ranges::count(state.branches, false, &Enlisted::read_only) < 2 ? nullptr : state.last_resource;
 }
 
 /// A branch with nothing but the decision.
@@ -291,8 +288,7 @@ void Engine::no_last_resource(TransactionState& state, const Reply& why) {
 }
 
 Outcome Engine::drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept {
-  state->driver = std::make_unique<Driver>(*this, *state);
-  Driver& driver = *state->driver;
+  Driver& driver = state->driver.emplace(*this, *state);
   const bool behind = commit && may_go_behind(*state);
   const bool over = driver.run(commit, behind);
   if (behind && over) --behind_;

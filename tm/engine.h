@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <boost/container/small_vector.hpp>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -41,39 +40,8 @@ struct ResourceEntry {
   std::optional<Identity> identity;      ///< guarded by Engine::identities_
 };
 
-/// One branch of an open transaction.
-struct Enlisted {
-  ResourceEntry* resource = nullptr;
-  bool read_only = false;
-  bool borrowed = false;  ///< on a connection of the application's own
-  std::unique_ptr<Branch> branch;
-  std::unique_ptr<Reply> not_ended = {};  ///< what end() answered, when that was not ok
-  std::string evidence = {};              ///< Branch::evidence(), once it voted ok
-};
-
 class Driver;
-
-struct TransactionState : std::enable_shared_from_this<TransactionState> {
-  TransactionState();
-  ~TransactionState();
-
-  TransactionId id;
-  std::string label;
-  std::optional<std::chrono::steady_clock::time_point> deadline;
-  AckAt ack_at = AckAt::finished;
-  Mutex mutex;  ///< of what follows
-  boost::container::small_vector<Enlisted, 2> branches;
-  std::atomic<bool> over = false;  ///< set with it, and never unset: whoever sees it needs no mutex
-  bool rollback_only = false;
-  std::string rollback_reason;
-  Reply rollback_cause;
-  std::size_t works = 0;      ///< of async_on(), under way
-  bool was_async = false;     ///< has had one: then nobody waits for its rollback when it is abandoned
-  bool is_abandoned = false;  ///< its Transaction was destroyed undecided while works were under way
-  /// From commit or rollback on. Here it goes with the Transaction, mostly in the thread that made both: memory that
-  /// one thread asks for and another gives back costs both.
-  std::unique_ptr<Driver> driver;
-};
+struct TransactionState;
 
 /// What a TransactionManager owns: log, resources, executor, and the thread that recovers in the background.
 class Engine {

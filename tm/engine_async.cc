@@ -5,6 +5,7 @@
 
 #include "assent/tm/driver.h"
 #include "assent/tm/engine.h"
+#include "assent/tm/transaction_state.h"
 #include "assent/xa/error.h"
 
 namespace assent::detail {
@@ -99,8 +100,7 @@ void Engine::drive_by_events(const std::shared_ptr<TransactionState>& state, boo
                              std::function<void(Outcome)> then) noexcept {
   enter();
   const std::shared_ptr<TransactionState> kept = state;  // whoever is answered may let go of it meanwhile
-  state->driver = std::make_unique<Driver>(*this, *state);
-  state->driver->run_by_events(commit, commit && may_go_behind(*state), std::move(then));
+  state->driver.emplace(*this, *state).run_by_events(commit, commit && may_go_behind(*state), std::move(then));
 }
 
 void Engine::abandon(const std::shared_ptr<TransactionState>& state) {

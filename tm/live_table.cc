@@ -30,6 +30,10 @@ LiveTable::LiveTable(DecisionLog& log, Incarnation incarnation, Observer& observ
 }
 
 TransactionId LiveTable::begin(const std::string& last_resource) {
+  // What can fail for want of memory comes before the entry, which would be active for ever.
+  std::string decider = last_resource;
+  TransactionId id{last_resource.empty() ? DeciderKind::log : DeciderKind::resource, log_.id(), incarnation_, 0,
+                   last_resource};
   // Numbered and entered under one lock: a number outside of the table could be passed by the mark.
   const std::lock_guard lock(mutex_);
   Entries::iterator entry;
@@ -40,9 +44,9 @@ TransactionId LiveTable::begin(const std::string& last_resource) {
     entry = entries_.insert(entries_.end(), std::move(spare_.back()));
     spare_.pop_back();
   }
-  ++next_;
-  entry->second.last_resource = last_resource;
-  return id_of(entry->first, entry->second);
+  entry->second.last_resource = std::move(decider);
+  id.sequence = next_++;
+  return id;
 }
 
 TransactionId LiveTable::id_of(std::uint64_t sequence, const Entry& entry) const {

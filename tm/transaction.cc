@@ -7,6 +7,7 @@
 #include "assent/recovery/decision.h"
 #include "assent/tm/async_call.h"
 #include "assent/tm/engine.h"
+#include "assent/tm/transaction_state.h"
 #include "assent/xa/machine.h"
 
 namespace assent {
@@ -112,10 +113,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
   }
   try {
     engine_->admit(*entry);
-    const TransactionId& id = state_->id;
-    if (id.kind == DeciderKind::resource && id.decider == manager->name()) {
-      engine_->check_last_resource(*entry, options.read_only);
-    }
+    if (entry == state_->last_resource) engine_->check_last_resource(*entry, options.read_only);
   } catch (const Error& error) {
     set_rollback_only(error.what());
     throw;

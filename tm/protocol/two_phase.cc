@@ -45,16 +45,15 @@ std::string_view to_string(BranchState state) {
   return "unknown";
 }
 
-TwoPhaseCommit::TwoPhaseCommit(const Flags& declared_read_only, std::optional<BranchIndex> last_resource)
-    : last_resource_(last_resource) {
-  branches_.reserve(declared_read_only.size());
-  for (const bool read_only : declared_read_only) branches_.push_back({read_only, BranchState::active, {}});
+TwoPhaseCommit::TwoPhaseCommit(std::vector<BranchInfo> branches, std::optional<BranchIndex> last_resource)
+    : branches_(std::move(branches)), last_resource_(last_resource) {
   require(!last_resource_ || !branches_.at(*last_resource_).read_only);
 }
 
-Effects TwoPhaseCommit::step(const Event& event) {
+Effects TwoPhaseCommit::step(const Event& event, Effects spent) {
   require(phase_ != Phase::over);
-  Effects out;
+  Effects out = std::move(spent);
+  out.clear();
   std::visit([&](const auto& each) { on(each, out); }, event);
   return out;
 }
@@ -77,6 +76,7 @@ void TwoPhaseCommit::on(const CommitRequested&, Effects& out) {
   phase_ = Phase::preparing;
   if (branches_.empty()) return over(End::committed, out);
   if (writers == 1 && branches_.size() == 1) return one_phase(writer, out);
+  out.reserve(branches_.size());
   for (BranchIndex i = 0; i < branches_.size(); ++i) {
     // A single writer waits for the readers' votes and then commits in one phase, without the log; the last resource
     // waits for all votes.
@@ -162,6 +162,7 @@ void TwoPhaseCommit::on(const LogForced& event, Effects& out) {
 
 void TwoPhaseCommit::decided(Effects& out) {
   phase_ = Phase::committing;
+  out.reserve(branches_.size());
   for (BranchIndex i = 0; i < branches_.size(); ++i) {
     if (branches_[i].state != BranchState::prepared) continue;
     branches_[i].state = BranchState::committing;

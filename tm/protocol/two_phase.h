@@ -1,11 +1,11 @@
 #pragma once
 
-#include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "assent/xa/reply.h"
 #include "assent/xa/resource_manager.h"
@@ -93,8 +93,7 @@ struct Settle {
 };
 struct Over {};
 using Effect = std::variant<Prepare, CommitOnePhase, Force, Commit, Rollback, Settle, Decide, Over>;
-/// Of two branches, as most transactions have, they need no memory of their own; as what else is small_vector here.
-using Effects = boost::container::small_vector<Effect, 3>;
+using Effects = std::vector<Effect>;
 
 /// What is known of one branch.
 enum class BranchState {
@@ -118,21 +117,21 @@ std::string_view to_string(BranchState state);
 enum class End { undecided, committed, rolled_back, in_doubt, heuristic };
 
 struct BranchInfo {
-  bool read_only = false;  ///< declared
+  BranchInfo(bool declared_read_only) : read_only(declared_read_only) {}  // NOLINT(google-explicit-constructor)
+
+  bool read_only;
   BranchState state = BranchState::active;
   Reply last;
 };
 
 class TwoPhaseCommit {
  public:
-  using Flags = boost::container::small_vector<bool, 8>;
-  using Branches = boost::container::small_vector<BranchInfo, 2>;
+  /// Branches as they are declared. `last_resource`: the one that decides, a writer; without one, the log does.
+  explicit TwoPhaseCommit(std::vector<BranchInfo> branches, std::optional<BranchIndex> last_resource = std::nullopt);
 
-  /// `last_resource`: the branch that decides, a writer; without one, the log does.
-  explicit TwoPhaseCommit(const Flags& declared_read_only, std::optional<BranchIndex> last_resource = std::nullopt);
-
-  /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on).
-  Effects step(const Event& event);
+  /// An event that does not fit the state is a bug of the driver and ends the program (assert stays on). `spent`, whose
+  /// effects are executed, lends its memory.
+  Effects step(const Event& event, Effects spent = {});
 
   /// True while DeadlinePassed is allowed: before the decision is being forced, or the only branch is committing.
   bool can_time_out() const { return phase_ == Phase::active || phase_ == Phase::preparing; }
@@ -140,7 +139,7 @@ class TwoPhaseCommit {
   bool is_one_phase() const { return one_phase_; }
 
   End end() const { return end_; }
-  const Branches& branches() const { return branches_; }
+  const std::vector<BranchInfo>& branches() const { return branches_; }
   /// Why it was rolled back or is in doubt, in one sentence; empty when committed.
   const std::string& reason() const { return reason_; }
   /// The reply that made it so; ok when there is none.
@@ -169,7 +168,7 @@ class TwoPhaseCommit {
   void over(End end, Effects& out);
   std::size_t count(BranchState state) const;
 
-  Branches branches_;
+  std::vector<BranchInfo> branches_;
   const std::optional<BranchIndex> last_resource_;
   Phase phase_ = Phase::active;
   bool one_phase_ = false;

@@ -21,7 +21,7 @@ Reply lost(Code code) {
   return Reply::unknown(code, "said");
 }
 
-TwoPhaseCommit after(const TwoPhaseCommit::Flags& read_only, const std::vector<Event>& events) {
+TwoPhaseCommit after(const std::vector<BranchInfo>& read_only, const std::vector<Event>& events) {
   TwoPhaseCommit machine(read_only);
   for (const Event& event : events) machine.step(event);
   return machine;

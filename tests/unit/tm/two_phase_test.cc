@@ -31,7 +31,7 @@ struct World {
   std::optional<BranchIndex> last_resource;
   bool barred = false;  ///< the last resource is known not to have committed
 
-  explicit World(const TwoPhaseCommit::Flags& read_only, std::optional<BranchIndex> last = std::nullopt)
+  explicit World(const std::vector<BranchInfo>& read_only, std::optional<BranchIndex> last = std::nullopt)
       : machine(read_only, last), last_resource(last) {}
 
   void take(const Effects& effects) {
@@ -195,7 +195,7 @@ TEST(TwoPhase, keeps_its_invariants_in_every_order_of_every_reply_for_up_to_thre
   std::size_t paths = 0;
   for (std::size_t n = 0; n <= 3; ++n) {
     for (std::size_t mask = 0; mask < (std::size_t{1} << n); ++mask) {
-      TwoPhaseCommit::Flags read_only;
+      std::vector<BranchInfo> read_only;
       for (std::size_t i = 0; i < n; ++i) read_only.push_back((mask >> i & 1) != 0);
       for (const Event& first :
            {Event{CommitRequested{}}, Event{RollbackRequested{"asked"}}, Event{DeadlinePassed{}}}) {
@@ -212,10 +212,10 @@ TEST(TwoPhase, keeps_its_invariants_with_every_branch_as_the_last_resource) {
   std::size_t paths = 0;
   for (std::size_t n = 1; n <= 3; ++n) {
     for (std::size_t mask = 0; mask < (std::size_t{1} << n); ++mask) {
-      TwoPhaseCommit::Flags read_only;
+      std::vector<BranchInfo> read_only;
       for (std::size_t i = 0; i < n; ++i) read_only.push_back((mask >> i & 1) != 0);
       for (BranchIndex last = 0; last < n; ++last) {
-        if (read_only[last]) continue;
+        if (read_only[last].read_only) continue;
         for (const Event& first :
              {Event{CommitRequested{}}, Event{RollbackRequested{"asked"}}, Event{DeadlinePassed{}}}) {
           World world(read_only, last);
@@ -228,7 +228,7 @@ TEST(TwoPhase, keeps_its_invariants_with_every_branch_as_the_last_resource) {
   EXPECT_GT(paths, 10000U);
 }
 
-std::string transcript(const TwoPhaseCommit::Flags& read_only, const std::vector<Event>& events,
+std::string transcript(const std::vector<BranchInfo>& read_only, const std::vector<Event>& events,
                        std::optional<BranchIndex> last_resource = std::nullopt) {
   TwoPhaseCommit machine(read_only, last_resource);
   std::string out;
