@@ -11,7 +11,6 @@ import sys
 
 BEGIN = "<!-- figures: written by scripts/bench, not by hand -->"
 END = "<!-- end of figures -->"
-ALONE = ("null", "null-400", "asynchronous", "protocol")
 
 
 def short(value):
@@ -103,6 +102,10 @@ def costs(results):
     return table(["workload", "clients", "", "forced writes of the servers", "of the log", "round trips", "statements"], rows)
 
 
+def is_alone(result):
+    return result["databases"] == ["two null resources"]
+
+
 def alone(results):
     rows = []
     for each in results:
@@ -150,13 +153,13 @@ def log_steps(log):
 
 
 def figures(bench, log):
-    real = [each for each in bench["results"] if each["workload"] not in ALONE]
+    real = [each for each in bench["results"] if not is_alone(each)]
     parts = ["## Where this was measured", conditions(bench),
              "## Transfers between real databases", "![Assent's throughput as a share of the floor's](performance-ratio.svg)",
              transfers(real),
              "## What a transaction costs, counted",
              "![Forced writes and round trips of a transaction, by hand and through Assent](performance-counts.svg)", costs(real),
-             "## Assent alone", alone([each for each in bench["results"] if each["workload"] in ALONE]),
+             "## Assent alone", alone([each for each in bench["results"] if is_alone(each)]),
              "## Recovery", recoveries(bench)]
     parts += [f"A log of {each['decisions']:,} decisions since its last checkpoint ({each['bytes'] // 10**6:,} MB of files) is "
               f"opened in {short(each['seconds'])} s." for each in bench["openings"]]
@@ -165,7 +168,7 @@ def figures(bench, log):
 
 
 def charts(results, folder):
-    real = [each for each in results if each["workload"] not in ALONE]
+    real = [each for each in results if not is_alone(each)]
     with open(folder / "ratio.dat", "w", encoding="utf-8") as out:
         for index, each in enumerate(real):
             low, high = middle_half(each["ratios"])
