@@ -107,6 +107,7 @@ class Pool {
   }
 
   /// ResourceManager::await_place().
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved, which clang-tidy does not see in a template
   std::optional<PlaceWait> await_place(std::optional<TimePoint> deadline, ResourceManager::Placed then) {
     auto place = std::make_shared<Kept>();
     {

@@ -196,10 +196,12 @@ void Engine::admit(ResourceEntry& entry) {
   }
   // Asked and entered under one lock: of two that are first used at the same moment, the second finds the first.
   const std::lock_guard all(identities_);
-  for (const auto& [other, each] : resources_) {
-    if (each.get() == &entry || each->identity != probe->identity) continue;
+  const auto same = std::ranges::find_if(resources_, [&](const auto& other) {
+    return other.second.get() != &entry && other.second->identity == probe->identity;
+  });
+  if (same != resources_.end()) {
     throw Error(ErrorCode::resource_unfit,
-                "resources '" + name + "' and '" + other + "' are one database (" + probe->identity.text() + ")",
+                "resources '" + name + "' and '" + same->first + "' are one database (" + probe->identity.text() + ")",
                 "configure each database once");
   }
   std::vector<LoggedResource> recorded = log().resources();

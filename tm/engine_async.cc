@@ -99,7 +99,8 @@ void Engine::await_place(ResourceManager& manager, const StartOptions& options, 
 void Engine::drive_by_events(const std::shared_ptr<TransactionState>& state, bool commit,
                              std::function<void(Outcome)> then) noexcept {
   enter();
-  const std::shared_ptr<TransactionState> kept = state;  // whoever is answered may let go of it meanwhile
+  // Whoever is answered may let go of it meanwhile.
+  const std::shared_ptr<TransactionState> kept = state;  // NOLINT(performance-unnecessary-copy-initialization)
   state->driver.emplace(*this, *state).run_by_events(commit, commit && may_go_behind(*state), std::move(then));
 }
 

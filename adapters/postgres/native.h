@@ -44,7 +44,7 @@ class Native {
   }
   /// For all else that pqxx can do.
   pqxx::dbtransaction& transaction();
-  operator pqxx::dbtransaction&() { return transaction(); }
+  operator pqxx::dbtransaction&() { return transaction(); }  // NOLINT(google-explicit-constructor)
 
   /// False: the application closed the connection behind our back, and its PGconn is freed.
   virtual bool intact() const = 0;
