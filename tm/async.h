@@ -83,7 +83,7 @@ class Keeper {
 
   Rest& rest() const { return kept_->rest; }
 
-  /// Instead of an answer, where the initiating call throws.
+  /// Instead of an answer, where the initiating call throws: then it has handed over nothing.
   void drop() const { delete kept_; }
 
   template <class... Values>

@@ -34,7 +34,8 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
         done_(std::move(done)),
         begun_(engine_.is_observed() ? steady_now() : decltype(begun_)()) {}
 
-  void begin(const ResourceEntry& entry) {
+  /// From here on it is the engine's: a process without memory ends.
+  void begin(const ResourceEntry& entry) noexcept {
     // No session to wait for, and nothing in the session to wait for either.
     if (entry.is_admitted && entry.admitted->answers_at_once) return run(nullptr);
     if (has_branch(entry)) return placed(std::shared_ptr<Place>());
@@ -106,9 +107,10 @@ class AsyncCall::Errand : public std::enable_shared_from_this<Errand> {
 };
 
 void AsyncCall::complete(bool commit, std::function<void(Outcome)> then) const {
-  engine_->refuse_in_child();
-  static_cast<void>(engine_->async_threads());  // or an Error, while nothing has begun
-  engine_->complete_then(state_, commit, std::move(then));
+  const std::shared_ptr<Engine> engine = engine_;  // whoever is answered may let go of this call, and of the engine
+  engine->refuse_in_child();
+  static_cast<void>(engine->async_threads());  // or an Error, while nothing has begun
+  engine->complete_then(state_, commit, std::move(then));
 }
 
 void AsyncCall::work(std::shared_ptr<ResourceManager> manager, const BranchOptions& options, Work work,
@@ -124,9 +126,11 @@ void AsyncCall::work(std::shared_ptr<ResourceManager> manager, const BranchOptio
     throw Error(ErrorCode::misuse, "the sessions of '" + manager->name() + "' keep to their threads",
                 "work on it with on()");
   }
-  engine_->work_begins(*state_);
-  std::make_shared<Errand>(*engine_, state_, std::move(manager), options, std::move(work), std::move(done))
-      ->begin(*entry);
+  const auto errand =
+      std::make_shared<Errand>(*engine_, state_, std::move(manager), options, std::move(work), std::move(done));
+  const std::shared_ptr<Engine> engine = engine_;  // whoever is answered may let go of this call, and of the engine
+  engine->work_begins(*state_);
+  errand->begin(*entry);
 }
 
 }  // namespace assent::detail

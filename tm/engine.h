@@ -85,7 +85,7 @@ class Engine {
   void leave() noexcept;
   AsyncThreads& async_threads();
   /// ResourceManager::await_place(), whose wait ends when start()'s would.
-  void await_place(ResourceManager& manager, const StartOptions& options, ResourceManager::Placed then);
+  void await_place(ResourceManager& manager, const StartOptions& options, ResourceManager::Placed then) noexcept;
 
   Outcome outcome(const TransactionId& id);
   Outcome wait(const TransactionId& id, std::optional<std::chrono::milliseconds> patience);
@@ -118,6 +118,9 @@ class Engine {
   Outcome drive(const std::shared_ptr<TransactionState>& state, bool commit) noexcept;
   void drive_by_events(const std::shared_ptr<TransactionState>& state, bool commit,
                        std::function<void(Outcome)> then) noexcept;
+  /// The same, once the last resource has a branch, of a transaction that made none.
+  void enlist_and_commit(const std::shared_ptr<TransactionState>& state, ResourceEntry& last,
+                         std::function<void(Outcome)> then) noexcept;
   void enter();
   Outcome acknowledge(Driver& driver);
   Outcome conclude(Driver& driver);

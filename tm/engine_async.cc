@@ -50,14 +50,19 @@ void Engine::complete_then(const std::shared_ptr<TransactionState>& state, bool 
   claim(*state);
   ResourceEntry* const last = commit ? missing_last_resource(*state) : nullptr;
   if (last == nullptr) return drive_by_events(state, commit, std::move(then));
+  enlist_and_commit(state, *last, std::move(then));
+}
+
+void Engine::enlist_and_commit(const std::shared_ptr<TransactionState>& state, ResourceEntry& last,
+                               std::function<void(Outcome)> then) noexcept {
   enter();
   StartOptions options;
   options.deadline = state->deadline;
-  await_place(*last->manager, options, [=, this](Result<std::shared_ptr<Place>> place) {
+  await_place(*last.manager, options, [=, this, &last](Result<std::shared_ptr<Place>> place) {
     // Not among the works, which may wait for this transaction.
-    executor().post([=, this]() mutable {
+    executor().post([=, this, &last]() mutable {
       if (place) {
-        enlist_last_resource(*state, *last, std::move(place).value());
+        enlist_last_resource(*state, last, std::move(place).value());
       } else {
         no_last_resource(*state, place.failure());
       }
@@ -78,7 +83,7 @@ struct Awaited {
 
 }  // namespace
 
-void Engine::await_place(ResourceManager& manager, const StartOptions& options, ResourceManager::Placed then) {
+void Engine::await_place(ResourceManager& manager, const StartOptions& options, ResourceManager::Placed then) noexcept {
   const auto awaited = std::make_shared<Awaited>();
   const auto wait = manager.await_place(
       options, [this, awaited, then = std::move(then)](Result<std::shared_ptr<Place>> place) mutable {

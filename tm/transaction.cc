@@ -93,9 +93,7 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
     for (const detail::Enlisted& each : state_->branches) {
       if (each.resource == entry) known = each.branch.get();
     }
-    if (known == nullptr && state_->branches.size() >= Decision::max_branches) {
-      throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");
-    }
+    if (known == nullptr) refuse_more_branches();
   }
   if (state_->deadline && steady_now() >= *state_->deadline) {
     throw_and_doom(ErrorCode::too_late, "the deadline of transaction " + state_->id.text() + " has passed",
@@ -129,8 +127,16 @@ Branch& Transaction::enlist_with(const std::shared_ptr<ResourceManager>& manager
   }
   if (is_observed) engine_->observer().branch_started(manager->name(), steady_now() - begun);
   const std::lock_guard lock(state_->mutex);
+  // Other threads may have opened theirs meanwhile. Its destructor rolls this one back.
+  refuse_more_branches();
   state_->branches.push_back({entry, options.read_only, borrowed, std::move(started).value()});
   return *state_->branches.back().branch;
+}
+
+/// Its mutex is held.
+void Transaction::refuse_more_branches() const {
+  if (state_->branches.size() < Decision::max_branches) return;
+  throw Error(ErrorCode::misuse, "a transaction has at most 64 branches", "split the work");
 }
 
 void Transaction::no_branch(const ResourceManager& manager, const Reply& reply) {

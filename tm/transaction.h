@@ -110,6 +110,7 @@ class Transaction {
   Branch& enlist(const std::shared_ptr<ResourceManager>& manager, const std::optional<BranchOptions>& options);
   Branch& enlist_with(const std::shared_ptr<ResourceManager>& manager, const BranchOptions& options, bool borrowed,
                       const Starter& starter, std::optional<TimePoint> waits_since = std::nullopt);
+  void refuse_more_branches() const;
   [[noreturn]] void no_branch(const ResourceManager& manager, const Reply& reply);
   void work_failed(const std::exception* failure, Code code);
 

@@ -439,6 +439,34 @@ TEST_F(EngineTest, a_transaction_may_outlive_its_manager) {
   EXPECT_TRUE(transaction.commit().committed());
 }
 
+TEST_F(EngineTest, a_transaction_has_at_most_64_branches_also_where_two_begin_at_once) {
+  std::vector<std::string> others;
+  for (int i = 1; i < 64; ++i) {
+    others.push_back("r" + std::to_string(i));
+    scripted_[others.back()] =
+        std::make_shared<ScriptedResource>(others.back(), Identity{"scripted:" + others.back(), ""});
+  }
+  auto tm = open();
+  const auto work_on = [&](Transaction& tx, const std::string& name) {
+    tx.on(tm.resource<Scripted>(name), [](Branch&) {});
+  };
+  Transaction tx = tm.begin();
+  for (const std::string& each : others) work_on(tx, each);
+  a_->before(Verb::start, [&](const Xid&) { work_on(tx, "b"); });  // as another thread may, while this one begins
+  for (int tries = 0; tries < 2; ++tries) {
+    try {
+      work_on(tx, "a");
+      ADD_FAILURE() << "the 65th branch was opened";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::misuse) << error.what();
+    }
+    EXPECT_EQ(a_->open_branches(), 0U);
+  }
+  const Outcome outcome = tx.commit();
+  EXPECT_TRUE(outcome.committed()) << outcome.text();
+  EXPECT_EQ(outcome.branches().size(), 64U);
+}
+
 TEST_F(EngineTest, two_processes_share_a_node_directory) {
   auto one = open();
   auto two = open();
