@@ -73,6 +73,7 @@ Span life(const std::vector<Database*>& databases, int clients, int each,
     const std::unique_ptr<TransferSide> side = opened();
     run_all(*side, clients, warm_up);
     auto* const assent = dynamic_cast<ThroughAssent*>(side.get());
+    if (assent != nullptr) assent->prove_settled();  // and recovery's look at the beginning is over
     const auto sent = messages_sent();
     const std::uint64_t syncs = assent == nullptr ? 0 : assent->log_counters().syncs;
     run_all(*side, clients, each);

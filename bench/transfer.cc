@@ -9,10 +9,12 @@
 namespace assent::bench {
 namespace {
 
-TransactionManager open_manager(const Transfer& transfer, int clients, const std::string& log_directory) {
+TransactionManager open_manager(const Transfer& transfer, int clients, const std::string& log_directory,
+                                std::chrono::milliseconds recovery_interval) {
   Config config;
   config.node = "bench";
   config.log_directory = log_directory;
+  config.recovery_interval = recovery_interval;
   for (const Database* database : transfer.all()) {
     config.resources.push_back(database->spec());
     config.resources.back().pool_size = static_cast<std::size_t>(clients);
@@ -80,8 +82,11 @@ void ByHand::transfer(int client, std::uint64_t number, int account) {
   for (const auto& each : mine.written) each->commit_prepared();
 }
 
-ThroughAssent::ThroughAssent(const Transfer& transfer, int clients, const std::string& log_directory)
-    : TransferSide(clients), transfer_(transfer), manager_(open_manager(transfer, clients, log_directory)) {
+ThroughAssent::ThroughAssent(const Transfer& transfer, int clients, const std::string& log_directory,
+                             std::chrono::milliseconds recovery_interval)
+    : TransferSide(clients),
+      transfer_(transfer),
+      manager_(open_manager(transfer, clients, log_directory, recovery_interval)) {
   for (Database* database : transfer_.written) written_.push_back(database->share(manager_));
   for (Database* database : transfer_.read) read_.push_back(database->share(manager_));
 }

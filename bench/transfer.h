@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "assent/bench/database.h"
 #include "assent/bench/rounds.h"
+#include "assent/tm/config.h"
 #include "assent/tm/transaction_manager.h"
 
 namespace assent::bench {
@@ -64,7 +66,9 @@ class ByHand final : public TransferSide {
 /// Through the public door, with a log on disk.
 class ThroughAssent final : public TransferSide {
  public:
-  ThroughAssent(const Transfer& transfer, int clients, const std::string& log_directory);
+  /// Recovery looks once at the beginning, and then as often.
+  ThroughAssent(const Transfer& transfer, int clients, const std::string& log_directory,
+                std::chrono::milliseconds recovery_interval = Config().recovery_interval);
 
   DecisionLog::Counters log_counters() const { return manager_.log_counters(); }
   /// Throws when anything is left in doubt.

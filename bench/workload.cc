@@ -229,8 +229,8 @@ class Bench {
       result.floor_cost = count_cost(
           transfer, plan.clients, each, [&] { return std::make_unique<ByHand>(transfer, plan.clients); }, add_up);
       result.assent_cost = count_cost(
-          transfer, plan.clients, each, [&] { return std::make_unique<ThroughAssent>(transfer, plan.clients, log); },
-          add_up);
+          transfer, plan.clients, each,
+          [&] { return std::make_unique<ThroughAssent>(transfer, plan.clients, log, std::chrono::hours(24)); }, add_up);
       step();
     }
     prove(transfer, committed);
