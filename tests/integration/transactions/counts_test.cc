@@ -26,14 +26,15 @@ class Counts : public World {
   void SetUp() override {
     set_up(Server::mariadb);
     // What the servers force by themselves meanwhile is not the question: PostgreSQL's WAL writer does so five times a
-    // second, MariaDB's master thread once.
+    // second, MariaDB's master thread once, and its page cleaner as often as a tenth of its log is not in the pages
+    // yet.
     tell_postgres({"ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET autovacuum = off"});
-    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = 2700");
+    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = 2700, innodb_adaptive_flushing = OFF");
     write_checkpoint();
   }
   void TearDown() override {
     tell_postgres({"ALTER SYSTEM RESET wal_writer_delay", "ALTER SYSTEM RESET autovacuum"});
-    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = DEFAULT");
+    tell_mariadb("SET GLOBAL innodb_flush_log_at_timeout = DEFAULT, innodb_adaptive_flushing = DEFAULT");
   }
 
   static mysql::Answer tell_mariadb(const std::string& statement) {
@@ -141,9 +142,10 @@ TEST_F(Counts, two_databases_of_which_one_decides_cost_three_forced_writes_a_tra
       });
       ASSERT_TRUE(outcome.committed()) << outcome.text();
     });
+    // Each to one percent of all three: which of them the servers' own few fall to is chance.
     const bool ledger_decides = last == std::string("ledger");
-    EXPECT_NEAR(writes.postgres, (ledger_decides ? 1 : 2) * transactions, 2 * one_percent);
-    EXPECT_NEAR(writes.mariadb, (ledger_decides ? 2 : 1) * transactions, 2 * one_percent);
+    EXPECT_NEAR(writes.postgres, (ledger_decides ? 1 : 2) * transactions, 3 * one_percent);
+    EXPECT_NEAR(writes.mariadb, (ledger_decides ? 2 : 1) * transactions, 3 * one_percent);
     EXPECT_LE(writes.log, one_percent);
     EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 3 * transactions, 3 * one_percent);
   }
