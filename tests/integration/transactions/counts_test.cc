@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -75,10 +76,14 @@ class Counts : public World {
 
   /// Forced writes that `transactions` rounds of the work cost, beyond what opening and closing cost.
   Writes count(const std::function<void(TransactionManager&)>& work) {
-    const Writes idle = span([](TransactionManager&) {});
-    const Writes busy = span([&](TransactionManager& tm) {
+    const auto all = [&](TransactionManager& tm) {
       for (int i = 0; i < transactions; ++i) work(tm);
-    });
+    };
+    // Once for nothing: InnoDB forces a table's file each time that it grows, and the witnesses' is as large as it
+    // gets.
+    span(all);
+    const Writes idle = span([](TransactionManager&) {});
+    const Writes busy = span(all);
     return {busy.postgres - idle.postgres, busy.mariadb - idle.mariadb, busy.log};
   }
 
@@ -87,7 +92,10 @@ class Counts : public World {
     const Writes before = counters();
     int log = 0;
     {
-      auto tm = open();
+      // Recovery looks when it is opened, and not once a second besides: a look forces what a last resource shows it.
+      Config looks_once = config();
+      looks_once.recovery_interval = std::chrono::hours(24);
+      auto tm = TransactionManager::open(looks_once, registry());
       // Everybody is connected, known and noted.
       warm_up(tm);
       const auto at_first = tm.log_counters().syncs;
@@ -142,10 +150,9 @@ TEST_F(Counts, two_databases_of_which_one_decides_cost_three_forced_writes_a_tra
       });
       ASSERT_TRUE(outcome.committed()) << outcome.text();
     });
-    // Each to one percent of all three: which of them the servers' own few fall to is chance.
     const bool ledger_decides = last == std::string("ledger");
-    EXPECT_NEAR(writes.postgres, (ledger_decides ? 1 : 2) * transactions, 3 * one_percent);
-    EXPECT_NEAR(writes.mariadb, (ledger_decides ? 2 : 1) * transactions, 3 * one_percent);
+    EXPECT_NEAR(writes.postgres, (ledger_decides ? 1 : 2) * transactions, 2 * one_percent);
+    EXPECT_NEAR(writes.mariadb, (ledger_decides ? 2 : 1) * transactions, 2 * one_percent);
     EXPECT_LE(writes.log, one_percent);
     EXPECT_NEAR(writes.postgres + writes.mariadb + writes.log, 3 * transactions, 3 * one_percent);
   }
